@@ -1,0 +1,141 @@
+# Everything that one does with this checkout. `make help` lists it.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+
+PYTHON ?= python3
+VENV ?= .venv
+SERVE_VENV ?= .venv-serve
+CONFIG ?= configs/cnn.yaml
+DATA ?= data/chest_xray
+ARTIFACTS ?= artifacts
+HOST ?= 127.0.0.1
+PORT ?= 8000
+# Where the films come from: a folder, an archive, a URL, dvc, a public copy by name (mendeley, kaggle), or phantom.
+# A mirror beside the checkout is taken when there is one; else the public copy; else, without network, phantoms.
+PNEUMONIA_DATA_SOURCE ?= $(wildcard ../shared/data/chest_xray)
+export PNEUMONIA_DATA_SOURCE
+
+PNEUMONIA := $(VENV)/bin/pneumonia
+INSTALL := pip install --quiet --constraint constraints.txt --editable
+TRAIN_ENV := $(VENV)/.train
+DEV_ENV := $(VENV)/.dev
+SERVE_ENV := $(SERVE_VENV)/.serve
+TREE := $(ARTIFACTS)/tree
+PHANTOMS := $(ARTIFACTS)/phantom
+EXPERIMENT := $(basename $(notdir $(CONFIG)))
+RUN := $(ARTIFACTS)/runs/$(EXPERIMENT)
+BUNDLE := $(ARTIFACTS)/bundles/$(EXPERIMENT)
+REPORT := $(ARTIFACTS)/reports/$(EXPERIMENT)
+
+.PHONY: help train test test-quick serve lint types format bench reference wheel constraints clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+# ---- environments: made anew when what they install changes
+
+$(TRAIN_ENV): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/$(INSTALL) '.[train]'
+	touch $@
+
+$(DEV_ENV): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/$(INSTALL) '.[train,serve,demo,tracking,data,dev]'
+	touch $(TRAIN_ENV) $@
+
+$(SERVE_ENV): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(SERVE_VENV)
+	$(SERVE_VENV)/bin/$(INSTALL) '.[serve,demo]'
+	touch $@
+
+# ---- from films to a bundle in the registry
+
+train: $(ARTIFACTS)/.trained-$(EXPERIMENT) ## environment, data, fit, evaluation, bundle into the local registry
+	@echo "Up to date. Report: $(REPORT)/report.html  Registry:" && $(PNEUMONIA) registry list
+
+# $(TREE) holds the path of the tree that is trained on.
+$(TREE): | $(TRAIN_ENV)
+	@mkdir -p $(ARTIFACTS)
+	@if [ "$$PNEUMONIA_DATA_SOURCE" = phantom ]; then tree=$(PHANTOMS); \
+	elif [ -n "$$PNEUMONIA_DATA_SOURCE" ]; then $(PNEUMONIA) data fetch --output $(DATA); tree=$(DATA); \
+	elif [ -d $(DATA)/train ]; then tree=$(DATA); \
+	elif $(PNEUMONIA) data fetch --source mendeley --output $(DATA); then tree=$(DATA); \
+	else tree=$(PHANTOMS); fi; \
+	if [ $$tree = $(PHANTOMS) ]; then \
+	  echo '**********************************************************************'; \
+	  echo '* NO CHEST X-RAYS: training on SYNTHETIC PHANTOMS. What comes of it   *'; \
+	  echo '* means nothing for people, and the registry does not promote it.    *'; \
+	  echo '* Films: make clean && make train PNEUMONIA_DATA_SOURCE=<where>      *'; \
+	  echo '**********************************************************************'; \
+	  [ -d $(PHANTOMS) ] || $(PNEUMONIA) data phantom --output $(PHANTOMS); \
+	fi; echo $$tree > $@
+
+# A run that was interrupted goes on; one that is complete but out of date starts anew.
+$(RUN)/.complete: $(CONFIG) $(TREE) | $(TRAIN_ENV)
+	@if [ -e $@ ]; then rm -rf $(RUN); fi
+	config=$(CONFIG); if [ "$$(cat $(TREE))" = $(PHANTOMS) ]; then config=configs/phantom.yaml; fi; \
+	$(PNEUMONIA) fit --config $$config --data.root "$$(cat $(TREE))" --data.cache_dir $(ARTIFACTS)/cache \
+	  --trainer.default_root_dir $(RUN) --ckpt_path last
+	touch $@
+
+$(BUNDLE)/bundle.json: $(RUN)/.complete
+	$(PNEUMONIA) export --checkpoint $(RUN)/checkpoints/best.ckpt --data "$$(cat $(TREE))" --output $(BUNDLE) \
+	  --name $(EXPERIMENT) --cache-dir $(ARTIFACTS)/cache
+	$(PNEUMONIA) evaluate --bundle $(BUNDLE) --data "$$(cat $(TREE))" --split test --output $(REPORT) --record
+
+$(ARTIFACTS)/.trained-$(EXPERIMENT): $(BUNDLE)/bundle.json
+	$(PNEUMONIA) registry --root $(ARTIFACTS)/registry push $(BUNDLE) --promote
+	touch $@
+
+reference: train ## put the bundle that `make train` made into the package as its reference
+	$(PNEUMONIA) registry --root $(ARTIFACTS)/registry promote $(EXPERIMENT):candidate
+	rm -rf pneumonia/reference
+	$(PNEUMONIA) registry --root $(ARTIFACTS)/registry pull $(EXPERIMENT):best --output pneumonia/reference
+
+serve: $(SERVE_ENV) ## API on PORT and page on 7860, from the registry's best bundle or the reference
+	PNEUMONIA_REGISTRY=$(ARTIFACTS)/registry $(SERVE_VENV)/bin/pneumonia serve --host $(HOST) --port $(PORT) --demo
+
+# ---- checks
+
+test: $(DEV_ENV) ## all tests, with coverage
+	$(VENV)/bin/coverage erase
+	$(VENV)/bin/coverage run -m pytest
+	$(VENV)/bin/coverage combine --quiet
+	$(VENV)/bin/coverage report
+
+test-quick: $(DEV_ENV) ## the tests that take a minute
+	$(VENV)/bin/pytest -m 'not slow'
+
+lint: $(DEV_ENV) ## ruff: rules and format
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+
+types: $(DEV_ENV) ## mypy, strict
+	$(VENV)/bin/mypy
+
+format: $(DEV_ENV) ## let ruff write the format and the fixes it is sure of
+	$(VENV)/bin/ruff check --fix .
+	$(VENV)/bin/ruff format .
+
+bench: $(DEV_ENV) $(TREE) ## speed of training against the network alone and against a plain loop
+	$(VENV)/bin/python -m benchmarks.training --data "$$(cat $(TREE))"
+
+wheel: $(DEV_ENV) ## build a wheel, install it elsewhere, classify with it from outside the checkout
+	rm -rf dist && $(VENV)/bin/python -m build --quiet --wheel --outdir dist
+	rm -rf $(ARTIFACTS)/wheel && $(PYTHON) -m venv $(ARTIFACTS)/wheel
+	$(ARTIFACTS)/wheel/bin/pip install --quiet --constraint constraints.txt dist/*.whl
+	$(PNEUMONIA) data phantom --train 0 --val 0 --test 4 --output $(ARTIFACTS)/wheel/films
+	cd / && "$(abspath $(ARTIFACTS))/wheel/bin/pneumonia" classify "$(abspath $(ARTIFACTS))/wheel/films"
+
+constraints: ## write constraints.txt anew: the newest versions that pyproject.toml admits
+	rm -rf $(ARTIFACTS)/constraints && $(PYTHON) -m venv $(ARTIFACTS)/constraints
+	$(ARTIFACTS)/constraints/bin/pip install --quiet '.[train,serve,demo,tracking,data,dev]'
+	{ grep '^#' constraints.txt; $(ARTIFACTS)/constraints/bin/pip freeze --exclude pneumonia | grep -v ' @ '; } > constraints.new
+	mv constraints.new constraints.txt
+
+clean: ## remove what the targets made, but not the data and not the environments
+	rm -rf $(ARTIFACTS) build dist *.egg-info .coverage*
