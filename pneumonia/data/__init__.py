@@ -1,0 +1,1 @@
+"""Tree to manifest to splits to cache to LightningDataModule; fetching; synthetic phantoms."""

@@ -1,0 +1,193 @@
+"""The LightningDataModule: manifest, splits and cache as batches of uint8 images."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypedDict
+
+import lightning as L
+import numpy as np
+import torch
+from lightning.pytorch.utilities import rank_zero_info
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, DistributedSampler
+
+from pneumonia.data.cache import open_cache
+from pneumonia.data.manifest import LABELS, Manifest, scan_tree
+from pneumonia.data.splits import Splits, assign_splits
+from pneumonia.errors import DataError
+from pneumonia.images import DECODER_VERSION
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+class Batch(TypedDict):
+    """`image` (N, 1, S, S) uint8; `label` (N,) int64, an index into the classes; `row` (N,) int64, manifest row."""
+
+    image: Tensor
+    label: Tensor
+    row: Tensor
+
+
+class CachedRadiographs(Dataset[Batch]):
+    """Rows of a cache, fetched a whole batch at a time: one slice of a memory map instead of N items collated."""
+
+    def __init__(self, images: "NDArray[np.uint8]", labels: "NDArray[np.int64]", rows: Sequence[int]) -> None:
+        self.images, self.labels, self.rows = images, labels, np.asarray(rows, dtype=np.int64)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> Batch:
+        return self.__getitems__([index])
+
+    def __getitems__(self, indices: list[int]) -> Batch:
+        """What PyTorch's DataLoader calls with all indices of a batch."""
+        rows = self.rows[indices]
+        return Batch(
+            image=torch.from_numpy(self.images[rows]).unsqueeze(1),
+            label=torch.from_numpy(self.labels[rows]),
+            row=torch.from_numpy(rows),
+        )
+
+
+class ChestXRayDataModule(L.LightningDataModule):
+    """Chest X-rays of a tree in the official layout, split by patient, decoded once.
+
+    Args:
+        root: the tree `{train,val,test}/{NORMAL,PNEUMONIA}/*`.
+        image_size: S, the side in pixels that every film is resampled to.
+        batch_size: images a training step, on each device.
+        validation_fraction: share of the training images whose patients are held out.
+        split_seed: which patients are held out.
+        seed: order of the training batches, with the epoch.
+        cache_dir: where decoded images are kept.
+        num_workers: loading processes; 0 is fastest for a cache that fits in memory.
+        predict_split: what `pneumonia predict` runs on: train, validation, test or all.
+    """
+
+    def __init__(
+        self,
+        root: str = "data/chest_xray",
+        image_size: int = 128,
+        batch_size: int = 64,
+        validation_fraction: float = 0.15,
+        split_seed: int = 0,
+        seed: int = 0,
+        cache_dir: str = "artifacts/cache",
+        num_workers: int = 0,
+        predict_split: str = "test",
+    ) -> None:
+        super().__init__()
+        self.root, self.cache_dir = Path(root), Path(cache_dir)
+        self.image_size, self.batch_size = image_size, batch_size
+        self.validation_fraction, self.split_seed, self.seed = validation_fraction, split_seed, seed
+        self.num_workers, self.predict_split = num_workers, predict_split
+        self.classes = LABELS
+        self._manifest: Manifest | None = None
+        self._splits: Splits | None = None
+        self._images: NDArray[np.uint8] | None = None
+
+    @property
+    def manifest(self) -> Manifest:
+        """The tree's manifest, read on first use."""
+        if self._manifest is None:
+            self._manifest = scan_tree(self.root)
+            if self._manifest.synthetic:
+                rank_zero_info(
+                    "**** SYNTHETIC PHANTOMS: no patient is in these data; the model means nothing for people. ****"
+                )
+        return self._manifest
+
+    @property
+    def splits(self) -> Splits:
+        """Which rows train, validate and test."""
+        if self._splits is None:
+            self._splits = assign_splits(self.manifest, self.validation_fraction, self.split_seed)
+        return self._splits
+
+    @property
+    def labels(self) -> "NDArray[np.int64]":
+        """(rows,) index into `classes` of every manifest row."""
+        return np.array([self.classes.index(row.label) for row in self.manifest.rows], dtype=np.int64)
+
+    def class_counts(self) -> list[int]:
+        """Training images of each class."""
+        counts = np.bincount(self.labels[list(self.splits.train)], minlength=len(self.classes))
+        return [int(count) for count in counts]
+
+    def describe(self) -> dict[str, Any]:
+        """What decides which film is seen when: enough to find the same validation patients again."""
+        return {
+            "digest": self.manifest.digest,
+            "files": len(self.manifest.rows),
+            "classes": list(self.classes),
+            "class_counts": self.class_counts(),
+            "validation_fraction": self.validation_fraction,
+            "split_seed": self.split_seed,
+            "image_size": self.image_size,
+            "batch_size": self.batch_size,
+            "decoder_version": DECODER_VERSION,
+        }
+
+    def prepare_data(self) -> None:
+        """Decode what is not in the cache yet; called in one process a machine."""
+        open_cache(self.manifest, self.image_size, self.cache_dir, progress=True)
+
+    def setup(self, stage: str) -> None:
+        """Map the cache."""
+        del stage
+        self._images = open_cache(self.manifest, self.image_size, self.cache_dir)
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        """Shuffled anew each epoch, by seed and epoch alone, so that a resumed run sees the same batches."""
+        dataset = self._dataset("train")
+        trainer = self.trainer
+        sampler: DistributedSampler[Batch] = DistributedSampler(
+            dataset,
+            num_replicas=trainer.world_size if trainer else 1,
+            rank=trainer.global_rank if trainer else 0,
+            shuffle=True,
+            seed=self.seed,
+        )
+        if len(dataset) < self.batch_size:
+            raise DataError(
+                f"The {len(dataset)} training images of {self.root} do not fill one batch of {self.batch_size}; "
+                "lower data.batch_size."
+            )
+        return self._loader(dataset, self.batch_size, sampler=sampler, drop_last=True)
+
+    def val_dataloader(self) -> DataLoader[Batch]:
+        """Patients held out of train."""
+        return self._loader(self._dataset("validation"), 4 * self.batch_size)
+
+    def test_dataloader(self) -> DataLoader[Batch]:
+        """The official test folder."""
+        return self._loader(self._dataset("test"), 4 * self.batch_size)
+
+    def predict_dataloader(self) -> DataLoader[Batch]:
+        """The split that `predict_split` names."""
+        return self._loader(self._dataset(self.predict_split), 4 * self.batch_size)
+
+    def _dataset(self, split: str) -> CachedRadiographs:
+        assert self._images is not None, "setup() comes first"
+        rows = self.splits.named(split)
+        if not rows:
+            raise DataError(f"{self.root} has no {split} images.")
+        return CachedRadiographs(self._images, self.labels, rows)
+
+    def _loader(self, dataset: CachedRadiographs, batch_size: int, **options: Any) -> DataLoader[Batch]:
+        return DataLoader(
+            dataset,
+            batch_size=batch_size,
+            num_workers=self.num_workers,
+            collate_fn=_as_it_is,
+            pin_memory=torch.cuda.is_available(),
+            persistent_workers=self.num_workers > 0,
+            **options,
+        )
+
+
+def _as_it_is(batch: Any) -> Any:
+    """`__getitems__` has made the batch."""
+    return batch

@@ -1,0 +1,101 @@
+"""Which rows train, which validate and which test, so that no patient and no identical file crosses."""
+
+import hashlib
+import logging
+from collections import defaultdict
+from dataclasses import dataclass
+
+from pneumonia.data.manifest import Manifest
+from pneumonia.errors import DataError
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Splits:
+    """Indices into a manifest's rows, each ascending."""
+
+    train: tuple[int, ...]
+    validation: tuple[int, ...]
+    test: tuple[int, ...]
+
+    def named(self, name: str) -> tuple[int, ...]:
+        """The indices of `train`, `validation`, `test` or `all`. Raises `DataError` for another name."""
+        if name == "all":
+            return tuple(sorted(self.train + self.validation + self.test))
+        if name not in ("train", "validation", "test"):
+            raise DataError(f"There is no split {name!r}; choose train, validation, test or all.")
+        indices: tuple[int, ...] = getattr(self, name)
+        return indices
+
+
+def assign_splits(manifest: Manifest, validation_fraction: float = 0.15, seed: int = 0) -> Splits:
+    """Hold patients out of the official train (and val) folders for validation; the official test stays test.
+
+    The official val folder (16 images) joins the training data. Patients who share an identical file are kept
+    together. Groups are drawn by a hash of seed and name, separately for each combination of labels and pathogens,
+    until a stratum's share of images is reached: the same tree and seed give the same split on every machine, and a
+    file added later moves no other. Training files that are identical to a test file are left out.
+
+    Raises `DataError` when the fraction is outside (0, 1) or a part lacks a label.
+    """
+    if not 0.0 < validation_fraction < 1.0:
+        raise DataError(f"validation_fraction is {validation_fraction}; it has to lie between 0 and 1, e.g. 0.15.")
+    test = tuple(index for index, row in enumerate(manifest.rows) if row.split == "test")
+    tested = {manifest.rows[index].sha256 for index in test}
+    usable = [index for index, row in enumerate(manifest.rows) if row.split != "test" and row.sha256 not in tested]
+    dropped = len(manifest.rows) - len(test) - len(usable)
+    if dropped:
+        logger.warning("%d training files are identical to test files and are left out.", dropped)
+    validation = _draw(manifest, usable, validation_fraction, seed)
+    held_out = set(validation)
+    train = tuple(index for index in usable if index not in held_out)
+    for name, part in (("train", train), ("validation", validation)):
+        labels = {manifest.rows[index].label for index in part}
+        if len(labels) < 2:
+            raise DataError(
+                f"The {name} part of {manifest.root} holds {len(part)} files and only the labels {sorted(labels)}; "
+                "both are needed. Add patients, or change validation_fraction."
+            )
+    return Splits(train, validation, test)
+
+
+def _draw(manifest: Manifest, usable: list[int], fraction: float, seed: int) -> tuple[int, ...]:
+    strata: dict[str, list[list[int]]] = defaultdict(list)
+    for members in _groups(manifest, usable):
+        kinds = sorted({f"{manifest.rows[index].label}/{manifest.rows[index].pathogen}" for index in members})
+        strata["+".join(kinds)].append(members)
+    drawn: list[int] = []
+    for stratum in strata.values():
+        wanted = round(fraction * sum(map(len, stratum)))
+        taken = 0
+        for members in sorted(stratum, key=lambda group: _order(manifest, group, seed)):
+            if taken + len(members) / 2 > wanted:
+                break
+            drawn += members
+            taken += len(members)
+    return tuple(sorted(drawn))
+
+
+def _groups(manifest: Manifest, usable: list[int]) -> list[list[int]]:
+    """Rows connected by a patient or by identical bytes (union-find)."""
+    parent: dict[str, str] = {}
+
+    def find(key: str) -> str:
+        while parent.setdefault(key, key) != key:
+            parent[key] = parent[parent[key]]
+            key = parent[key]
+        return key
+
+    for index in usable:
+        row = manifest.rows[index]
+        parent[find("patient " + row.patient)] = find("sha256 " + row.sha256)
+    groups: dict[str, list[int]] = defaultdict(list)
+    for index in usable:
+        groups[find("patient " + manifest.rows[index].patient)].append(index)
+    return list(groups.values())
+
+
+def _order(manifest: Manifest, members: list[int], seed: int) -> bytes:
+    name = min(manifest.rows[index].patient for index in members)
+    return hashlib.sha256(f"{seed}:{name}".encode()).digest()
