@@ -1,0 +1,7 @@
+"""Networks: images to logits, class-activation maps and an embedding; they know nothing of training."""
+
+from pneumonia.models.backbone import TorchvisionBackbone
+from pneumonia.models.outputs import NetworkOutput
+from pneumonia.models.resnet import SmallResNet
+
+__all__ = ["NetworkOutput", "SmallResNet", "TorchvisionBackbone"]

@@ -1,0 +1,122 @@
+"""`pneumonia fit | validate | test | predict`: LightningCLI around the module and the data module."""
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import EarlyStopping, LearningRateMonitor, ModelCheckpoint
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
+from lightning.pytorch.loggers import CSVLogger
+from typing_extensions import override
+
+from pneumonia.data.datamodule import ChestXRayDataModule
+from pneumonia.errors import ConfigError
+from pneumonia.training.callbacks import AtomicCheckpointIO, LearningCurves, MetricsHistory, PredictionWriter
+from pneumonia.training.module import ChestXRayClassifier
+
+CHECKPOINTS = "checkpoints"
+
+
+class BestCheckpoint(ModelCheckpoint):
+    """`best.ckpt`: the epoch with the best `monitor`."""
+
+
+class LastCheckpoint(ModelCheckpoint):
+    """`last.ckpt`: the epoch that ended last, whether or not it was the best; what a killed run resumes from."""
+
+
+class RunConfig(SaveConfigCallback):
+    """`config.yaml` in the run's folder; a new run does not write over another one's."""
+
+    @override
+    def setup(self, trainer: Trainer, pl_module: Any, stage: str) -> None:
+        if stage != "fit":
+            return
+        checkpoints = Path(trainer.default_root_dir) / CHECKPOINTS
+        if not self.overwrite and (checkpoints / "last.ckpt").exists():
+            raise ConfigError(
+                f"{trainer.default_root_dir} holds a run already. Resume it with `--ckpt_path last`, start a new one "
+                "with `--trainer.default_root_dir <another folder>`, or remove the old one."
+            )
+        self.overwrite = True
+        super().setup(trainer, pl_module, stage)
+
+
+class PneumoniaCLI(LightningCLI):
+    """One place for what every run has: seeds, sizes, run folder, CSV log, best and last checkpoint, early stopping."""
+
+    @override
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        parser.link_arguments("data.image_size", "model.image_size")
+        parser.link_arguments("seed_everything", "model.seed", compute_fn=int)
+        parser.link_arguments("seed_everything", "data.seed", compute_fn=int)
+        parser.add_lightning_class_args(BestCheckpoint, "best_checkpoint")
+        parser.add_lightning_class_args(LastCheckpoint, "last_checkpoint")
+        parser.add_lightning_class_args(EarlyStopping, "early_stopping")
+        parser.set_defaults(
+            {
+                "best_checkpoint.filename": "best",
+                "best_checkpoint.monitor": "val/auroc",
+                "best_checkpoint.mode": "max",
+                "best_checkpoint.auto_insert_metric_name": False,
+                "best_checkpoint.enable_version_counter": False,
+                "last_checkpoint.filename": "last",
+                "last_checkpoint.enable_version_counter": False,
+                "early_stopping.monitor": "val/loss",
+                "early_stopping.patience": 10,
+            }
+        )
+        for checkpoint in ("best_checkpoint", "last_checkpoint"):
+            parser.link_arguments("trainer.default_root_dir", f"{checkpoint}.dirpath", compute_fn=_checkpoint_folder)
+
+    @override
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        trainer = self._get(self.config_init, "trainer")
+        folder = trainer["default_root_dir"]
+        wanted = trainer.get("logger")
+        extra = wanted if isinstance(wanted, list) else [] if wanted in (None, True, False) else [wanted]
+        kwargs["logger"] = [CSVLogger(folder, name="", version=""), *extra]
+        kwargs["plugins"] = [*(trainer.get("plugins") or []), AtomicCheckpointIO()]
+        made = super().instantiate_trainer(**kwargs)
+        if self.subcommand == "fit" and self._get(self.config, "ckpt_path"):
+            for callback in made.callbacks:  # type: ignore[attr-defined]
+                if isinstance(callback, RunConfig):
+                    callback.overwrite = True
+        return made
+
+
+def main(arguments: list[str] | None = None) -> PneumoniaCLI:
+    """Run a LightningCLI subcommand. Raises `ConfigError` and `DataError`; LightningCLI itself exits on bad options."""
+    _quieten()
+    return PneumoniaCLI(
+        ChestXRayClassifier,
+        ChestXRayDataModule,
+        save_config_callback=RunConfig,
+        seed_everything_default=0,
+        args=arguments,
+        trainer_defaults={
+            "default_root_dir": "artifacts/runs/default",
+            "callbacks": [MetricsHistory(), LearningRateMonitor(), LearningCurves(), PredictionWriter()],
+        },
+        parser_kwargs={"prog": "pneumonia"},
+    )
+
+
+def _checkpoint_folder(run: str | None) -> str:
+    return str(Path(run or ".") / CHECKPOINTS)
+
+
+def _quieten() -> None:
+    """Silence messages that ask for nothing: each is about something that is meant here."""
+    for meant in (
+        ".*does not have many workers.*",
+        ".*Experiment logs directory .* exists and is not empty.*",
+        ".*Checkpoint directory .* exists and is not empty.*",
+        ".*Precision .* is not supported by the model summary.*",
+        ".*You have overridden `on_after_batch_transfer` in `LightningModule`.*",
+        ".*isinstance.treespec, LeafSpec.* is deprecated.*",
+    ):
+        warnings.filterwarnings("ignore", meant)
+    torch.set_float32_matmul_precision("high")

@@ -1,0 +1,171 @@
+"""The LightningModule: loss, metrics, optimiser and steps around any network."""
+
+from typing import Any, cast
+
+import lightning as L
+import torch
+import torch.nn.functional as F
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import Tensor, nn
+from torchmetrics import MetricCollection
+from torchmetrics.classification import (
+    BinaryAccuracy,
+    BinaryAUROC,
+    BinaryF1Score,
+    BinaryRecall,
+    BinarySpecificity,
+)
+
+from pneumonia.data.datamodule import Batch, ChestXRayDataModule
+from pneumonia.models.outputs import NetworkOutput
+from pneumonia.provenance import git_state, software_versions
+
+# A step's seed is seed * stride + step: runs of neighbouring seeds share no step's randomness.
+_SEED_STRIDE = 1_000_003
+
+
+class ChestXRayClassifier(L.LightningModule):
+    """Cross-entropy training of a network on chest X-rays; class 0 is NORMAL, every other class is pneumonia.
+
+    All randomness of a training step (augmentation, dropout) is a function of seed, step and device rank, so that a
+    resumed run repeats the one that was not interrupted.
+
+    Args:
+        network: maps images (N, 1, S, S) to a `NetworkOutput`.
+        augmentation: called with images (N, 1, S, S) and a `torch.Generator`; none trains on the films as they are.
+        image_size: S.
+        learning_rate: peak of the one-cycle schedule (Smith & Topin 2018).
+        weight_decay: decoupled (Loshchilov & Hutter 2019), on weights with two or more dimensions.
+        warmup: share of the steps in which the rate rises.
+        label_smoothing: mass spread over all classes (Szegedy et al. 2016).
+        balance_classes: weigh classes by the inverse of their frequency among the training images.
+        seed: of the training steps.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        augmentation: nn.Module | None = None,
+        image_size: int = 128,
+        learning_rate: float = 2e-3,
+        weight_decay: float = 0.05,
+        warmup: float = 0.15,
+        label_smoothing: float = 0.0,
+        balance_classes: bool = True,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters()
+        self.network = network.to(memory_format=torch.channels_last)
+        self.augmentation = augmentation
+        self.image_size = image_size
+        self.learning_rate, self.weight_decay, self.warmup = learning_rate, weight_decay, warmup
+        self.label_smoothing, self.balance_classes, self.seed = label_smoothing, balance_classes, seed
+        self.class_weights: Tensor | None = None
+        self.provenance: dict[str, Any] = {}
+        self.configure_metrics()
+
+    def configure_metrics(self) -> None:
+        """Of pneumonia against normal, at probability 0.5; one collection a split, so that none mixes with another."""
+        metrics = MetricCollection(
+            {
+                "auroc": BinaryAUROC(),
+                "accuracy": BinaryAccuracy(),
+                "sensitivity": BinaryRecall(),
+                "specificity": BinarySpecificity(),
+                "f1": BinaryF1Score(),
+            }
+        )
+        self.metrics = nn.ModuleDict({split: metrics.clone(prefix=f"{split}/") for split in ("val", "test")})
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """AdamW, without decay on biases and normalisation, under one cycle over all steps of the run."""
+        parameters = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
+        groups = [
+            {"params": [p for p in parameters if p.ndim > 1], "weight_decay": self.weight_decay},
+            {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+        ]
+        optimizer = torch.optim.AdamW(groups, lr=self.learning_rate)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(
+            optimizer, self.learning_rate, int(self.trainer.estimated_stepping_batches), pct_start=self.warmup
+        )
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def setup(self, stage: str) -> None:
+        """Take the class weights from the training images: n / (K n_k), whose mean over the images is one."""
+        if stage != "fit":
+            return
+        data = cast(ChestXRayDataModule, self.trainer.datamodule)  # type: ignore[attr-defined]
+        self.provenance = {
+            "synthetic": data.manifest.synthetic,
+            "data": data.describe(),
+            "seed": self.seed,
+            "git": git_state(),
+            "versions": software_versions(),
+        }
+        if self.balance_classes:
+            counts = torch.tensor(data.class_counts(), dtype=torch.float32)
+            self.class_weights = counts.sum() / (len(counts) * counts.clamp_min(1))
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep where the weights come from: what `export` writes into the bundle."""
+        checkpoint["provenance"] = {
+            **self.provenance,
+            "epoch": self.current_epoch,
+            "steps": self.global_step,
+            "model": _plain(checkpoint.get("hyper_parameters", {})),
+        }
+
+    def forward(self, images: Tensor) -> NetworkOutput:
+        """Images (N, 1, S, S), gray levels 0..255 of any dtype."""
+        return cast(NetworkOutput, self.network(images.contiguous(memory_format=torch.channels_last)))
+
+    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+        """Seed whatever a training step draws, and augment its batch as a whole, on the device it was moved to."""
+        if self.trainer.training:
+            seed = self._step_seed()
+            torch.manual_seed(seed)
+            if self.augmentation is not None:
+                batch["image"] = self.augmentation(batch["image"], torch.Generator().manual_seed(seed))
+        return batch
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Loss of a batch."""
+        loss = self._loss(self(batch["image"]).logits, batch["label"])
+        self.log("train/loss", loss, on_step=False, on_epoch=True, batch_size=len(batch["label"]))
+        return loss
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Loss and metrics on held-out patients."""
+        self._evaluate(batch, "val")
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        """Loss and metrics on the official test folder."""
+        self._evaluate(batch, "test")
+
+    def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
+        """Manifest rows, classes and logits of a batch, on the CPU."""
+        logits = self(batch["image"]).logits.float()
+        return {"row": batch["row"].cpu(), "label": batch["label"].cpu(), "logits": logits.cpu()}
+
+    def _evaluate(self, batch: Batch, split: str) -> None:
+        logits = self(batch["image"]).logits.float()
+        # Unweighted: the number that calibration cares for, and the same on every machine.
+        loss = F.cross_entropy(logits, batch["label"])
+        self.log(f"{split}/loss", loss, prog_bar=split == "val", batch_size=len(logits), sync_dist=True)
+        metrics = cast(MetricCollection, self.metrics[split])
+        metrics.update(1 - logits.softmax(dim=1)[:, 0], (batch["label"] > 0).long())
+        self.log_dict(metrics, prog_bar=False, batch_size=len(logits))
+
+    def _loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        weights = None if self.class_weights is None else self.class_weights.to(logits.device)
+        return F.cross_entropy(logits.float(), labels, weight=weights, label_smoothing=self.label_smoothing)
+
+    def _step_seed(self) -> int:
+        batches_seen = self.trainer.fit_loop.epoch_loop.total_batch_idx + 1
+        return self.seed * _SEED_STRIDE + batches_seen * self.trainer.world_size + self.trainer.global_rank
+
+
+def _plain(hyper_parameters: dict[str, Any]) -> dict[str, Any]:
+    """The hyperparameters that a config names, without what LightningCLI adds to instantiate them."""
+    return {key: value for key, value in hyper_parameters.items() if not key.startswith("_")}
