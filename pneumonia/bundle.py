@@ -1,0 +1,126 @@
+"""A bundle: the directory that is deployed, with its checksums; written whole, verified at load."""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pneumonia.errors import BundleError
+from pneumonia.evaluation.operating_point import OperatingPoint
+from pneumonia.files import sha256_of, write_json
+
+SCHEMA = 1
+MANIFEST = "bundle.json"
+GRAPH = "model.onnx"
+CARD = "MODEL_CARD.md"
+REFERENCE = Path(__file__).parent / "reference"
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """What `bundle.json` says, and where it lies.
+
+    `input_size` is the side in pixels of the square that the graph takes; `metrics` maps a split to figures with
+    intervals; `provenance` holds data digest, config, seed, commit and versions, and `synthetic`, true when no
+    patient's film was in the training data.
+    """
+
+    directory: Path
+    name: str
+    version: str
+    created: str
+    classes: tuple[str, ...]
+    input_size: int
+    parameters: int
+    operating_point: OperatingPoint
+    metrics: dict[str, Any] = field(default_factory=dict)
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def graph(self) -> Path:
+        """The ONNX file."""
+        return self.directory / GRAPH
+
+    @property
+    def label(self) -> str:
+        """`name:version`, as predictions carry it."""
+        return f"{self.name}:{self.version}"
+
+    @property
+    def synthetic(self) -> bool:
+        """Whether it was trained on phantoms: then it means nothing for people."""
+        return bool(self.provenance.get("synthetic", False))
+
+    def describe(self) -> dict[str, Any]:
+        """The content of `bundle.json` but for schema and checksums: what `GET /model/info` answers."""
+        content = asdict(self)
+        del content["directory"]
+        return content | {"classes": list(self.classes)}
+
+
+def graph_version(graph: Path, operating_point: OperatingPoint) -> str:
+    """Twelve hexadecimal digits that change with the graph or the operating point: with any answer it gives."""
+    content = sha256_of(graph) + json.dumps(asdict(operating_point), sort_keys=True)
+    return hashlib.sha256(content.encode()).hexdigest()[:12]
+
+
+def write_bundle(bundle: Bundle) -> None:
+    """Write `bundle.json` for the files that are in the bundle's directory, with the SHA-256 of each."""
+    files = sorted(path for path in bundle.directory.iterdir() if path.is_file() and path.name != MANIFEST)
+    checksums = {path.name: {"sha256": sha256_of(path), "bytes": path.stat().st_size} for path in files}
+    write_json(bundle.directory / MANIFEST, {"schema": SCHEMA, **bundle.describe(), "files": checksums})
+
+
+def load_bundle(directory: Path | str) -> Bundle:
+    """Read and verify a bundle. Raises `BundleError` when anything is missing, changed, or of another schema."""
+    directory = Path(directory)
+    content = _read_manifest(directory)
+    _verify_files(directory, content)
+    try:
+        return Bundle(
+            directory=directory,
+            name=str(content["name"]),
+            version=str(content["version"]),
+            created=str(content["created"]),
+            classes=tuple(map(str, content["classes"])),
+            input_size=int(content["input_size"]),
+            parameters=int(content["parameters"]),
+            operating_point=OperatingPoint(**content["operating_point"]),
+            metrics=dict(content["metrics"]),
+            provenance=dict(content["provenance"]),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise BundleError(f"{directory / MANIFEST} lacks or misstates {error}; export the bundle again.") from error
+
+
+def _read_manifest(directory: Path) -> dict[str, Any]:
+    path = directory / MANIFEST
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise BundleError(f"{directory} is no bundle: it has no {MANIFEST}. `pneumonia export` makes one.") from error
+    except (OSError, ValueError) as error:
+        raise BundleError(f"{path} can't be read ({error}); export or pull the bundle again.") from error
+    if not isinstance(content, dict) or content.get("schema") != SCHEMA:
+        found = content.get("schema") if isinstance(content, dict) else None
+        raise BundleError(
+            f"{path} has schema {found!r}, and this version of the package reads {SCHEMA}; export the bundle again, "
+            "or use the version it was made with."
+        )
+    return content
+
+
+def _verify_files(directory: Path, content: dict[str, Any]) -> None:
+    files = content.get("files")
+    if not isinstance(files, dict) or GRAPH not in files:
+        raise BundleError(f"{directory / MANIFEST} lists no {GRAPH}; export the bundle again.")
+    for name, expected in files.items():
+        path = directory / name
+        if Path(name).name != name or not path.is_file():
+            raise BundleError(f"{directory} lacks the file {name!r} that its {MANIFEST} lists; pull it again.")
+        if not isinstance(expected, dict) or sha256_of(path) != expected.get("sha256"):
+            raise BundleError(
+                f"{path} is not the file that was exported: its SHA-256 differs from {MANIFEST}. Do not use it; "
+                "pull or export the bundle again."
+            )

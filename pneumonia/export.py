@@ -1,0 +1,189 @@
+"""Checkpoint to bundle: the graph is exported, compared with the checkpoint on real films, and calibrated."""
+
+import argparse
+import datetime
+import warnings
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from pneumonia.bundle import GRAPH, Bundle, graph_version, write_bundle
+from pneumonia.card import write_card
+from pneumonia.data.cache import open_cache
+from pneumonia.data.manifest import Manifest, scan_tree
+from pneumonia.data.splits import Splits, assign_splits
+from pneumonia.errors import BundleError, ConfigError, DataError
+from pneumonia.evaluation.intervals import bootstrap_intervals
+from pneumonia.evaluation.operating_point import OperatingPoint, fit_operating_point, positive_probability
+from pneumonia.files import atomic_directory
+from pneumonia.inference.engine import OUTPUTS, OnnxRuntimeEngine
+from pneumonia.inference.predictor import Predictor
+from pneumonia.models.outputs import NetworkOutput
+from pneumonia.training.module import ChestXRayClassifier
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+# Largest difference of a probability between checkpoint and graph: float32 sums in another order stay far below.
+TOLERANCE = 1e-4
+_COMPARED = 64
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """What to export, the data it was trained on, where to, and the rule that chooses the threshold."""
+
+    checkpoint: Path
+    data: Path
+    output: Path
+    name: str
+    rule: str
+    cache_dir: Path
+
+
+class _Served(nn.Module):
+    """The network as it is served: unsigned bytes in, a plain tuple out."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        output: NetworkOutput = self.network(images)
+        return output.logits, output.activation_map, output.embedding
+
+
+def main(arguments: list[str]) -> None:
+    """`pneumonia export`."""
+    parser = argparse.ArgumentParser(prog="pneumonia export", description=__doc__)
+    parser.add_argument("--checkpoint", type=Path, required=True, help="best.ckpt of a run")
+    parser.add_argument("--data", type=Path, default=Path("data/chest_xray"), help="the tree it was trained on")
+    parser.add_argument("--output", type=Path, required=True, help="the bundle's directory; replaced when it is there")
+    parser.add_argument("--name", default="cnn", help="the bundle's name (default: %(default)s)")
+    parser.add_argument("--rule", default="youden", help="how the threshold is chosen on validation (%(default)s)")
+    parser.add_argument("--cache-dir", type=Path, default=Path("artifacts/cache"), help="decoded images")
+    bundle = export_bundle(ExportOptions(**vars(parser.parse_args(arguments))))
+    validation = bundle.metrics["validation"]
+    print(  # noqa: T201
+        f"{bundle.directory}: {bundle.label}, {bundle.parameters:,} weights; validation AUROC "
+        f"{validation['auroc']['value']:.4f}, temperature {bundle.operating_point.temperature:.3f}, "
+        f"threshold {bundle.operating_point.threshold:.3f} ({bundle.operating_point.rule})"
+    )
+
+
+def export_bundle(options: ExportOptions) -> Bundle:
+    """Export, compare, calibrate on the run's validation patients, and write the bundle atomically.
+
+    Raises `ConfigError` for a checkpoint that can't be read, `DataError` when the data are not those it was trained
+    on, `BundleError` when the graph's probabilities differ from the checkpoint's by more than `TOLERANCE`.
+    """
+    classifier, provenance = load_checkpoint(options.checkpoint)
+    manifest, splits = _training_data(options.data, provenance)
+    size = classifier.image_size
+    images = open_cache(manifest, size, options.cache_dir, progress=True)[list(splits.validation)]
+    held_out = manifest.select(splits.validation)
+    with atomic_directory(options.output, replace=True) as directory:
+        export_graph(classifier.network, size, directory / GRAPH)
+        _compare(classifier.network, directory / GRAPH, images[:_COMPARED])
+        bundle = Bundle(
+            directory=directory,
+            name=options.name,
+            version="",
+            created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            classes=tuple(provenance["data"]["classes"]),
+            input_size=size,
+            parameters=sum(parameter.numel() for parameter in classifier.network.parameters()),
+            operating_point=OperatingPoint(1.0, 0.5, options.rule),
+            provenance=provenance,
+        )
+        bundle = _calibrate(bundle, images, held_out)
+        write_card(bundle)
+        write_bundle(bundle)
+    return replace(bundle, directory=options.output)
+
+
+def load_checkpoint(path: Path) -> tuple[ChestXRayClassifier, dict[str, Any]]:
+    """The classifier in evaluation mode, with the averaged weights where there are, and the run's provenance.
+
+    Only tensors and plain values are read from the file. Raises `ConfigError` for a file that is no checkpoint.
+    """
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        classifier = ChestXRayClassifier.load_from_checkpoint(path, map_location="cpu", weights_only=True)
+        provenance = dict(content["provenance"])
+    except FileNotFoundError as error:
+        raise ConfigError(f"There is no checkpoint {path}; `pneumonia fit` writes them.") from error
+    except Exception as error:  # the unpickler and the module's constructor may fail in any way on a foreign file
+        raise ConfigError(f"{path} is no checkpoint of `pneumonia fit`: {error}") from error
+    return classifier.eval(), provenance
+
+
+def export_graph(network: nn.Module, size: int, path: Path) -> None:
+    """Write ONNX with a free batch size: `images` (N, 1, S, S) uint8 to logits, activation_map, embedding."""
+    served = _Served(network.to(memory_format=torch.contiguous_format)).eval()
+    sample = torch.zeros(2, 1, size, size, dtype=torch.uint8)  # one would be taken for a constant
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        program = torch.onnx.export(
+            served,
+            (sample,),
+            dynamo=True,
+            verbose=False,
+            input_names=["images"],
+            output_names=list(OUTPUTS),
+            dynamic_shapes={"images": {0: torch.export.Dim("batch")}},
+        )
+    assert program is not None
+    # Without traces of the exporting machine's paths, and the same bytes for the same weights.
+    for node in program.model.graph:
+        node.metadata_props.clear()
+        node.doc_string = None
+    program.save(path, external_data=False)
+
+
+def _training_data(root: Path, provenance: dict[str, Any]) -> tuple[Manifest, Splits]:
+    data = provenance["data"]
+    manifest = scan_tree(root)
+    if manifest.digest != data["digest"]:
+        raise DataError(
+            f"{root} is not the data that the checkpoint was trained on (manifest {manifest.digest[:12]}, not "
+            f"{data['digest'][:12]}): its validation patients may have been trained on. Give that tree with --data."
+        )
+    return manifest, assign_splits(manifest, data["validation_fraction"], data["split_seed"])
+
+
+def _compare(network: nn.Module, graph: Path, images: "NDArray[np.uint8]") -> None:
+    with torch.inference_mode():
+        expected = network(torch.from_numpy(images).unsqueeze(1)).logits.softmax(dim=1).numpy()
+    difference = float(
+        np.abs(positive_probability(OnnxRuntimeEngine(graph).run(images).logits, 1.0) - (1 - expected[:, 0])).max()
+    )
+    if not difference <= TOLERANCE:
+        raise BundleError(
+            f"The exported graph's probabilities differ from the checkpoint's by up to {difference:.2g} on "
+            f"{len(images)} films, more than {TOLERANCE:.0e}. Check the network for layers that ONNX treats otherwise."
+        )
+
+
+def _calibrate(bundle: Bundle, images: "NDArray[np.uint8]", held_out: Manifest) -> Bundle:
+    """Fit temperature and threshold on the validation patients, with the graph that is served."""
+    logits = Predictor(bundle).logits(images)
+    classes = np.array([bundle.classes.index(row.label) for row in held_out.rows])
+    point = fit_operating_point(logits, classes, bundle.operating_point.rule)
+    intervals = bootstrap_intervals(
+        (classes > 0).astype(np.int64),
+        positive_probability(logits, point.temperature),
+        point.threshold,
+        [row.patient for row in held_out.rows],
+    )
+    figures: dict[str, Any] = {name: interval.as_json() for name, interval in intervals.items()}
+    return replace(
+        bundle,
+        version=graph_version(bundle.graph, point),
+        operating_point=point,
+        metrics={"validation": {"n": len(classes), **figures}},
+    )

@@ -1,0 +1,1 @@
+"""A bundle at work: engine, input check, and the predictor from radiograph to prediction; without torch."""

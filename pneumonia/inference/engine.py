@@ -1,0 +1,57 @@
+"""Engines run a bundle's graph on batches of radiographs."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+import numpy as np
+
+from pneumonia.errors import BundleError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+OUTPUTS = ("logits", "activation_map", "embedding")
+
+
+class EngineOutput(NamedTuple):
+    """Of N images and K classes, float32: `logits` (N, K), `activation_map` (N, K, h, w), `embedding` (N, D)."""
+
+    logits: "NDArray[np.float32]"
+    activation_map: "NDArray[np.float32]"
+    embedding: "NDArray[np.float32]"
+
+
+class Engine(Protocol):
+    """Anything that runs a graph."""
+
+    def run(self, images: "NDArray[np.uint8]") -> EngineOutput:
+        """Images (N, S, S) uint8, N >= 1."""
+        ...
+
+
+class OnnxRuntimeEngine:
+    """ONNX Runtime on the CPU.
+
+    Args:
+        graph: the bundle's ONNX file.
+        threads: of one run; 0 takes all cores. Workers of a server take one each, so that they do not fight.
+    """
+
+    def __init__(self, graph: Path, threads: int = 0) -> None:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        try:
+            self._session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # onnxruntime raises a dozen classes that share no base but this
+            raise BundleError(f"ONNX Runtime can't load {graph}: {error}. Export the bundle again.") from error
+        names = tuple(output.name for output in self._session.get_outputs())
+        if names != OUTPUTS:
+            raise BundleError(f"{graph} has the outputs {names}, not {OUTPUTS}; export the bundle again.")
+
+    def run(self, images: "NDArray[np.uint8]") -> EngineOutput:
+        """Images (N, S, S) uint8, N >= 1."""
+        return EngineOutput(*self._session.run(list(OUTPUTS), {"images": images[:, None]}))

@@ -1,0 +1,1 @@
+"""The HTTP API on LitServe: endpoints, limits, errors and metrics; without torch."""

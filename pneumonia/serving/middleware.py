@@ -1,0 +1,58 @@
+"""What every HTTP answer passes through: a request id, the time it took, and its place in the metrics."""
+
+import re
+import time
+import uuid
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+REQUEST_ID_HEADER = b"x-request-id"
+_ACCEPTED_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
+
+
+class RequestContext:
+    """Give each request an id, the client's own when it is fit to be logged, and count it when it is answered."""
+
+    def __init__(self, app: ASGIApp, routes: frozenset[str]) -> None:
+        self.app, self.routes = app, routes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass an HTTP request on."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        request_id = _request_id(scope)
+        scope.setdefault("state", {})["request_id"] = request_id
+        began = time.perf_counter()
+        status = 500
+
+        async def answer(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [
+                    *message.get("headers", []),
+                    (REQUEST_ID_HEADER, request_id.encode()),
+                    (b"x-content-type-options", b"nosniff"),
+                    (b"cache-control", b"no-store"),
+                ]
+            await send(message)
+
+        try:
+            await self.app(scope, receive, answer)
+        finally:
+            self._count(scope["path"], status, time.perf_counter() - began)
+
+    def _count(self, path: str, status: int, seconds: float) -> None:
+        from pneumonia.serving.metrics import LATENCY, REQUESTS
+
+        route = path if path in self.routes else "other"  # paths are the client's: they would be endless labels
+        REQUESTS.labels(route, str(status)).inc()
+        LATENCY.labels(route).observe(seconds)
+
+
+def _request_id(scope: Scope) -> str:
+    for name, value in scope["headers"]:
+        if name == REQUEST_ID_HEADER and _ACCEPTED_ID.fullmatch(value):
+            return str(value.decode())
+    return uuid.uuid4().hex
