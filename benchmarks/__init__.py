@@ -1,0 +1,1 @@
+"""Measurements: speed is compared in one run, as a ratio."""
