@@ -1,0 +1,118 @@
+"""`pneumonia evaluate`: a bundle on a split of a data tree, as `report.json`, `predictions.csv` and `report.html`."""
+
+import argparse
+import shutil
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pneumonia import DISCLAIMER
+from pneumonia.bundle import Bundle, load_bundle, write_bundle
+from pneumonia.card import write_card
+from pneumonia.data.manifest import Manifest, scan_tree, summarise_failures
+from pneumonia.data.splits import Splits, assign_splits
+from pneumonia.errors import ConfigError, DataError, ImageError
+from pneumonia.evaluation.inputs import EvaluationInput
+from pneumonia.evaluation.intervals import RESAMPLES
+from pneumonia.evaluation.metrics import METRICS
+from pneumonia.evaluation.report import build_report, write_report
+from pneumonia.files import atomic_directory
+from pneumonia.registry.resolve import add_bundle_options, resolve_bundle
+
+
+def main(arguments: list[str]) -> None:
+    """Evaluate, write the report, and say the headline figures."""
+    parser = argparse.ArgumentParser(prog="pneumonia evaluate", description=__doc__, epilog=DISCLAIMER)
+    add_bundle_options(parser)
+    parser.add_argument("--data", type=Path, default=Path("data/chest_xray"), help="the tree (default: %(default)s)")
+    parser.add_argument("--split", choices=("test", "validation", "train", "all"), default="test")
+    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="where the report goes")
+    parser.add_argument("--resamples", type=int, default=RESAMPLES, help="of the bootstrap (default: %(default)s)")
+    parser.add_argument("--record", action="store_true", help="write the figures into the bundle of --bundle, too")
+    options = parser.parse_args(arguments)
+    if options.record and options.bundle is None:
+        raise ConfigError("--record changes a bundle: name it with --bundle DIR.")
+    bundle = resolve_bundle(options)
+    manifest = scan_tree(options.data, progress=True)
+    inputs = predict_split(bundle, manifest, options.split, progress=True)
+    report = build_report(inputs, resamples=options.resamples)
+    write_report(options.output, report, inputs)
+    if options.record:
+        record_metrics(options.bundle, options.split, report)
+    _say_headline(options.output, report)
+
+
+def predict_split(bundle: Bundle, manifest: Manifest, split: str, progress: bool = False) -> EvaluationInput:
+    """Decode and classify every film of a split, as the server would.
+
+    Validation patients are the ones that the bundle's own training held out. Raises `DataError` for a split without
+    films, and naming the films that can't be decoded.
+    """
+    splits = _splits(bundle, manifest)
+    indices = splits.named(split)
+    rows = [manifest.rows[index] for index in indices]
+    trained = {manifest.rows[index].patient for index in splits.train + splits.validation}
+    return EvaluationInput(
+        paths=[row.path for row in rows],
+        labels=np.array([row.label == "PNEUMONIA" for row in rows], dtype=np.int64),
+        probabilities=_probabilities(bundle, manifest.select(indices), progress),
+        patients=[row.patient for row in rows],
+        pathogens=[row.pathogen for row in rows],
+        shared=np.array([split == "test" and row.patient in trained for row in rows], dtype=np.bool_),
+        threshold=bundle.operating_point.threshold,
+        temperature=bundle.operating_point.temperature,
+        split=split,
+        data_digest=manifest.digest,
+        synthetic=manifest.synthetic or bundle.synthetic,
+        model={"name": bundle.name, "version": bundle.version},
+        sizes=[(row.width, row.height) for row in rows],
+    )
+
+
+def record_metrics(directory: Path, split: str, report: dict[str, Any]) -> Bundle:
+    """Put a report's figures into a bundle and its card; the bundle is replaced as a whole."""
+    with atomic_directory(directory, replace=True) as temporary:
+        shutil.copytree(directory, temporary, dirs_exist_ok=True)
+        bundle = load_bundle(temporary)
+        figures = {name: report[name] for name in ("n", "data_digest", *METRICS)}
+        bundle = replace(bundle, metrics={**bundle.metrics, split: figures})
+        write_card(bundle)
+        write_bundle(bundle)
+    return replace(bundle, directory=directory)
+
+
+def _splits(bundle: Bundle, manifest: Manifest) -> Splits:
+    data = bundle.provenance.get("data", {})
+    if not any(row.split == "train" for row in manifest.rows):
+        return Splits((), (), tuple(range(len(manifest.rows))))
+    return assign_splits(manifest, data.get("validation_fraction", 0.15), data.get("split_seed", 0))
+
+
+def _probabilities(bundle: Bundle, manifest: Manifest, progress: bool) -> np.ndarray[Any, np.dtype[np.float64]]:
+    from tqdm import tqdm
+
+    from pneumonia.inference.predictor import Predictor
+
+    answers: Iterable[Any] = Predictor(bundle).predict_files(manifest.paths())
+    failures, probabilities = [], []
+    counted = tqdm(answers, total=len(manifest.rows), desc="evaluate", unit="film", disable=not progress)
+    for row, answer in zip(manifest.rows, counted, strict=True):
+        if isinstance(answer, ImageError):
+            failures.append(f"{row.path}: {answer}")
+        else:
+            probabilities.append(answer.probability)
+    if failures:
+        raise DataError(summarise_failures(failures, f"of {len(manifest.rows)} films can't be decoded"))
+    return np.array(probabilities, dtype=np.float64)
+
+
+def _say_headline(output: Path, report: dict[str, Any]) -> None:
+    figures = ", ".join(
+        f"{name} {report[name]['value']:.4f} ({report[name]['low']:.4f}-{report[name]['high']:.4f})"
+        for name in ("auroc", "accuracy", "sensitivity", "specificity")
+        if None not in report[name].values()
+    )
+    print(f"{output / 'report.html'}: {report['split']}, n = {report['n']}: {figures}")  # noqa: T201

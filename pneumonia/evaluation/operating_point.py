@@ -1,0 +1,131 @@
+"""The operating point: what turns a network's logits into a probability and a decision, fitted on validation data."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from pneumonia.errors import ConfigError, DataError
+from pneumonia.evaluation.thresholds import fit_threshold
+from pneumonia.evaluation.weighted import Floats
+
+MIN_TEMPERATURE, MAX_TEMPERATURE = 0.05, 20.0
+
+# Halvings of log(1 / temperature): the interval is 6 wide, so that 60 of them reach the precision of a float.
+_HALVINGS = 60
+
+
+@dataclass(frozen=True)
+class OperatingPoint:
+    """Temperature that divides the logits, threshold on the probability of PNEUMONIA, and the rule that chose it.
+
+    A film is called PNEUMONIA when its probability is at least `threshold`. Raises `ConfigError` for a temperature
+    that is not positive or a threshold outside [0, 1].
+    """
+
+    temperature: float
+    threshold: float
+    rule: str
+
+    def __post_init__(self) -> None:
+        _check_temperature(self.temperature)
+        if not 0 <= self.threshold <= 1:
+            raise ConfigError(f"The threshold {self.threshold} is not in [0, 1]; fit it with `fit_threshold`.")
+
+
+def fit_operating_point(logits: ArrayLike, classes: ArrayLike, rule: str) -> OperatingPoint:
+    """Fit the temperature, then on the calibrated probabilities the threshold.
+
+    `logits` (n, k) and `classes` (n,) in 0..k-1 of films that no training saw; class 0 is NORMAL, every other one a
+    kind of PNEUMONIA. Raises what `fit_temperature` and `fit_threshold` raise.
+    """
+    temperature = fit_temperature(logits, classes)
+    labels = (np.asarray(classes) > 0).astype(np.int64)
+    threshold = fit_threshold(labels, positive_probability(logits, temperature), rule)
+    return OperatingPoint(temperature, threshold, rule)
+
+
+def calibrated_probabilities(logits: ArrayLike, temperature: float) -> Floats:
+    """Softmax of logits (n, k) divided by the temperature: (n, k), rows summing to 1; no logit overflows it.
+
+    Guo et al. (2017), "On Calibration of Modern Neural Networks", section 4.2. Raises `ConfigError` for a temperature
+    that is not positive, `DataError` for logits of another shape or that are not finite.
+
+    >>> calibrated_probabilities([[0.0, 2.0]], temperature=2.0).round(3).tolist()
+    [[0.269, 0.731]]
+    """
+    _check_temperature(temperature)
+    return _softmax(_checked_logits(logits) / temperature)
+
+
+def positive_probability(logits: ArrayLike, temperature: float) -> Floats:
+    """Probability of PNEUMONIA, (n,): 1 - P(class 0) of logits (n, k), summed so that small ones keep their digits.
+
+    Raises what `calibrated_probabilities` raises.
+
+    >>> positive_probability([[0.0, -100.0]], temperature=1.0).tolist()
+    [3.720075976020836e-44]
+    """
+    positive: Floats = calibrated_probabilities(logits, temperature)[:, 1:].sum(axis=1)
+    return positive.clip(max=1.0)  # a sum of several kinds may round to more
+
+
+def fit_temperature(logits: ArrayLike, classes: ArrayLike) -> float:
+    """The temperature that minimises the negative log-likelihood of `classes` (n,) given `logits` (n, k).
+
+    Guo et al. (2017), section 4.2. In b = 1 / temperature the likelihood is convex, so that its slope has one root,
+    found by bisection in [0.05, 20]. At a bound the network's logits are separated without an error, or tell nothing;
+    logits that are equal in every row leave the temperature at 1.
+
+    Raises `DataError` for logits or classes of another form, or without films.
+    """
+    scores, truth = _checked_logits(logits), np.asarray(classes)
+    films, kinds = scores.shape
+    if truth.shape != (films,) or not films or not np.isin(truth, range(kinds)).all():
+        raise DataError(
+            f"{films} rows of {kinds} logits and classes of shape {truth.shape}: give one class in 0..{kinds - 1} for "
+            "every row, and at least one row."
+        )
+    scores = scores - scores.max(axis=1, keepdims=True)
+    of_truth = scores[np.arange(films), truth.astype(np.int64)]
+
+    def slope(log_inverse: float) -> float:
+        expected = (_softmax(scores * math.exp(log_inverse)) * scores).sum(axis=1)
+        return float(np.mean(expected - of_truth))
+
+    low, high = -math.log(MAX_TEMPERATURE), -math.log(MIN_TEMPERATURE)
+    if not scores.any():
+        return 1.0
+    if slope(low) >= 0:
+        return MAX_TEMPERATURE
+    if slope(high) <= 0:
+        return MIN_TEMPERATURE
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        low, high = (middle, high) if slope(middle) < 0 else (low, middle)
+    return math.exp(-(low + high) / 2)
+
+
+def _softmax(logits: Floats) -> Floats:
+    powers: Floats = np.exp(logits - logits.max(axis=1, keepdims=True))
+    shares: Floats = powers / powers.sum(axis=1, keepdims=True)
+    return shares
+
+
+def _checked_logits(logits: ArrayLike) -> Floats:
+    values = np.asarray(logits, dtype=np.float64)
+    if values.ndim != 2 or values.shape[1] < 2:
+        raise DataError(f"Logits have the shape {values.shape}; (films, classes) with at least 2 classes is expected.")
+    finite = np.isfinite(values).all(axis=1)
+    if not finite.all():
+        raise DataError(
+            f"{(~finite).sum()} of {len(values)} rows of logits are not finite, the first at index "
+            f"{(~finite).argmax()}; the network diverged or its graph is damaged."
+        )
+    return values
+
+
+def _check_temperature(temperature: float) -> None:
+    if not (math.isfinite(temperature) and temperature > 0):
+        raise ConfigError(f"The temperature {temperature} is not a positive number; fit it with `fit_temperature`.")
