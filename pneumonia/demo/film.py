@@ -1,0 +1,68 @@
+"""A film as one visitor's page holds it: in memory alone. The uploaded file is removed as soon as it is read."""
+
+import contextlib
+import html
+from dataclasses import dataclass
+from pathlib import Path
+
+from pneumonia.demo import problems
+from pneumonia.demo.overlay import data_uri, film_picture, heatmap_picture
+from pneumonia.demo.problems import Problem
+from pneumonia.errors import ImageError
+from pneumonia.images import read_radiograph
+
+
+@dataclass(frozen=True, eq=False)
+class Film:
+    """The file's bytes, as they go to the API; the picture to show, as a data URI; and what is said under it.
+
+    `aspect` is the film's width by its height.
+    """
+
+    data: bytes
+    picture: str
+    aspect: float
+    caption: str
+
+
+def take_upload(path: Path) -> Film | Problem:
+    """Read an uploaded file and remove it from the disk, whether it could be decoded or not."""
+    try:
+        return make_film(path.read_bytes(), path.name)
+    except ImageError as error:
+        return problems.of_image(error)
+    except OSError:
+        return problems.UNREADABLE
+    finally:
+        with contextlib.suppress(OSError):
+            path.unlink()
+            path.parent.rmdir()
+
+
+def make_film(data: bytes, name: str) -> Film:
+    """A film of a file's bytes. Raises `ImageError`."""
+    radiograph = read_radiograph(data)
+    caption = f"{name}, {radiograph.format}, {radiograph.width} x {radiograph.height} pixels"
+    return Film(data, data_uri(film_picture(radiograph.pixels)), radiograph.width / radiograph.height, caption)
+
+
+def colour_layer(heatmap: bytes | None) -> str | None:
+    """The API's heatmap as a data URI to lay over the film's picture; None without one that can be read."""
+    try:
+        return data_uri(heatmap_picture(read_radiograph(heatmap).pixels)) if heatmap else None
+    except ImageError:
+        return None
+
+
+def light_box(film: Film | None, layer: str | None = None, refused: str = "") -> str:
+    """HTML of the dark area with the film, and the heatmap over it; `refused` names a file that can't be shown."""
+    if film is None:
+        title, text = ("Can't be shown", html.escape(refused)) if refused else ("No film yet", "Choose a chest X-ray.")
+        return f'<div class="box empty"><p><strong>{title}</strong><br>{text}</p></div>'
+    over = f'<img class="heat" src="{layer}" alt="">' if layer else ""
+    described = "The chosen film, with the heatmap over it" if layer else "The chosen film"
+    return (
+        f'<figure class="box"><div class="stack" style="--aspect:{film.aspect:.4f}">'
+        f'<img class="film" src="{film.picture}" alt="{described}">{over}</div>'
+        f"<figcaption>{html.escape(film.caption)}</figcaption></figure>"
+    )

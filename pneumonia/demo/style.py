@@ -1,0 +1,118 @@
+"""How the page looks: the theme, its style sheet and the document's head. Nothing of it comes from another machine."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import gradio
+
+# Text and ground of each pair differ by 4.5:1 or more in both modes (WCAG 2.2, 1.4.3).
+CSS = """
+:root { --heat: 0.55; --ink: #1b2430; --soft: #4a5666; --line: #d5dbe3; --paper: #ffffff;
+  --positive: #a33b00; --negative: #00626e; --warn-ground: #fff3c4; --warn-ink: #4d3800; --bar: #0b6f9c; }
+.dark { --ink: #eef2f6; --soft: #b3bfcc; --line: #35404d; --paper: #171d25;
+  --positive: #ffb37a; --negative: #6fd6e0; --warn-ground: #4a3a06; --warn-ink: #ffe9a8; --bar: #4db5e6; }
+.gradio-container .main { max-width: 1480px; margin: 0 auto; }
+.html-container { padding: 0 !important; color: var(--ink); line-height: 1.5; }
+.html-container :is(h1, h2, p, dl, dd, ul, figure) { margin: 0; }
+.html-container code { font-family: var(--font-mono); }
+.quiet { color: var(--soft); font-size: 0.9rem; }
+
+.top { display: flex; flex-wrap: wrap; gap: 8px 24px; align-items: center; justify-content: space-between; }
+.top h1 { font-size: 1.4rem; line-height: 1.25; font-weight: 700; }
+.state { color: var(--soft); font-size: 0.95rem; overflow-wrap: anywhere; }
+.dot { display: inline-block; width: 0.6em; height: 0.6em; margin-right: 0.5em; border-radius: 50%;
+  background: currentColor; }
+.state.ready .dot { background: #1f9d6b; }
+.state.lost { color: var(--positive); }
+.synthetic-banner, .synthetic-note { background: var(--warn-ground); color: var(--warn-ink);
+  border-left: 6px solid #e0a800; border-radius: 6px; padding: 10px 14px; }
+.html-container .synthetic-banner { margin-top: 12px; }
+
+.box { background: #05070a; border-radius: 12px; padding: 12px; display: flex; flex-direction: column; gap: 10px;
+  align-items: center; justify-content: center; min-height: min(30vh, 300px); }
+@media (min-width: 768px) { .box.empty { min-height: min(62vh, 640px); } }
+@media (max-width: 767px) { #answer, #retry { order: -1; } }
+.box .stack { position: relative; width: min(100%, calc(max(74vh, 300px) * var(--aspect))); }
+.box img { display: block; width: 100%; }
+.box .heat { position: absolute; inset: 0; height: 100%; opacity: var(--heat); pointer-events: none; }
+.box :is(figcaption, p) { color: #c3ccd6; font-size: 0.9rem; text-align: center; overflow-wrap: anywhere; }
+.box strong { color: #ffffff; font-size: 1.1rem; }
+#heatmap { gap: 8px; }
+#strength :is(.min_value, .max_value) { color: var(--soft); }
+.legend { display: flex; flex-wrap: wrap; gap: 4px 10px; align-items: center; }
+.legend .ramp { flex: none; width: 120px; height: 10px; border-radius: 5px; }
+
+#upload .wrap { min-height: 0; padding-top: 30px; flex-direction: row; flex-wrap: wrap; gap: 0.4em; font-size: 1rem;
+  justify-content: center; align-content: center; }
+#upload .wrap .icon-wrap { width: 24px; height: 24px; margin: 0; }
+#upload .wrap .or { color: var(--soft); }
+#examples { gap: 8px; align-items: center; }
+#examples-label { flex-basis: 100%; }
+
+.card { background: var(--paper); border: 1px solid var(--line); border-radius: 12px; padding: 18px 20px;
+  display: flex; flex-direction: column; gap: 12px; }
+.card h2 { font-size: 0.95rem; color: var(--soft); font-weight: 600; }
+.card .verdict { font-size: 2.2rem; line-height: 1.1; font-weight: 700; margin-top: -8px; }
+.card.positive .verdict { color: var(--positive); }
+.card.negative .verdict { color: var(--negative); }
+.card.problem { border-color: var(--positive); }
+.card .what { font-weight: 600; font-size: 1.1rem; }
+.card .check { font-size: 0.95rem; }
+.card .check ul { margin: 6px 0 0; padding-left: 1.2em; list-style: disc; }
+.card .by { padding-top: 12px; border-top: 1px solid var(--line); overflow-wrap: anywhere; }
+
+.scale { margin: 6px 0 2px; font-size: 0.9rem; color: var(--soft); font-variant-numeric: tabular-nums; }
+.scale .track { position: relative; height: 18px; border-radius: 4px; background: var(--line); }
+.scale .value { position: absolute; inset: 0 auto 0 0; background: var(--bar); border-radius: 4px 0 0 4px; }
+.scale .called { position: absolute; inset: 0 0 0 auto; border-radius: 0 4px 4px 0; --stripe: rgb(128 128 128 / 0.45);
+  background: repeating-linear-gradient(-45deg, transparent 0 5px, var(--stripe) 5px 7px); }
+.scale .mark { position: absolute; top: -6px; bottom: -6px; width: 3px; margin-left: -1.5px; background: var(--ink); }
+.scale .limit { color: var(--ink); margin-top: 8px; }
+.scale .limit.start { padding-left: calc(var(--at) - 1.5px); }
+.scale .limit.end { padding-right: calc(100% - var(--at) - 1.5px); text-align: right; }
+.scale .ends { display: flex; justify-content: space-between; }
+
+.waiting .dot { animation: pulse 1s ease-in-out infinite alternate; }
+@keyframes pulse { to { opacity: 0.2; } }
+@media (prefers-reduced-motion: reduce) { .waiting .dot { animation: none; } }
+
+.about { padding: 4px 2px; font-size: 0.95rem; }
+.about { display: flex; flex-wrap: wrap; gap: 24px 48px; }
+.about dl { flex: 1 1 320px; display: grid; grid-template-columns: repeat(auto-fill, minmax(200px, 1fr));
+  align-content: start; gap: 12px 24px; }
+.about dt { color: var(--soft); font-size: 0.9rem; }
+.about dd { overflow-wrap: anywhere; }
+.about .table { flex: 1 1 320px; overflow-x: auto; }
+.about table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
+.about caption { text-align: left; color: var(--soft); padding-bottom: 6px; }
+.about :is(th, td) { text-align: left; padding: 6px 12px 6px 0; border-bottom: 1px solid var(--line);
+  vertical-align: baseline; font-weight: 400; }
+.about thead th { font-weight: 600; }
+.about small { color: var(--soft); font-weight: 400; }
+"""
+
+HEAD = (
+    '<meta name="robots" content="noindex"><meta name="referrer" content="no-referrer">'
+    "<link rel=\"icon\" href=\"data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 32 32'%3E"
+    "%3Crect width='32' height='32' rx='6' fill='%2305070a'/%3E%3Cpath d='M14 6v12q0 8-6 8-3 0-3-5Q5 12 11 8z"
+    "M18 6v12q0 8 6 8 3 0 3-5Q27 12 21 8z' fill='%234db5e6'/%3E%3C/svg%3E\">"
+)
+
+
+def theme() -> "gradio.themes.Base":
+    """Gradio's own theme in the system's fonts: nothing is fetched for them."""
+    import gradio
+
+    base = gradio.themes.Default(
+        primary_hue=gradio.themes.colors.sky,
+        neutral_hue=gradio.themes.colors.slate,
+        font=[gradio.themes.Font("system-ui"), gradio.themes.Font("sans-serif")],
+        font_mono=[gradio.themes.Font("ui-monospace"), gradio.themes.Font("monospace")],
+    )
+    # The theme's own button is lighter: white on it reaches 2.8:1.
+    return base.set(
+        button_primary_background_fill="*primary_700",
+        button_primary_background_fill_dark="*primary_700",
+        button_primary_background_fill_hover="*primary_800",
+        button_primary_background_fill_hover_dark="*primary_800",
+    )
