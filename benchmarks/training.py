@@ -21,40 +21,18 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from lightning.pytorch import Callback, LightningModule, Trainer
 from PIL import Image
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
+from benchmarks.throughput import WARM_UP, Throughput
 from pneumonia.data.manifest import Manifest, scan_tree
 from pneumonia.data.splits import assign_splits
 from pneumonia.models import SmallResNet
 from pneumonia.training.cli import main as training_cli
 
 CONFIG = Path(__file__).parent.parent / "configs" / "cnn.yaml"
-WARM_UP = 5
-
-
-class Throughput(Callback):
-    """Images a second of the training steps after the first few."""
-
-    measured = 0.0
-
-    def __init__(self) -> None:
-        self._began = 0.0
-        self._images = 0
-
-    def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
-        """Count from the end of the last warm-up step to the end of each later one."""
-        now = time.perf_counter()
-        if batch_idx == WARM_UP - 1:
-            self._began = now
-        elif batch_idx >= WARM_UP:
-            self._images += len(batch["image"])
-            Throughput.measured = self._images / (now - self._began)
 
 
 def fit_images_per_second(data: Path, steps: int, scratch: Path) -> float:
@@ -66,7 +44,7 @@ def fit_images_per_second(data: Path, steps: int, scratch: Path) -> float:
             *("--trainer.limit_train_batches", str(steps + WARM_UP), "--trainer.limit_val_batches", "0"),
             *("--trainer.enable_progress_bar", "false", "--trainer.enable_model_summary", "false"),
             *("--early_stopping.monitor", "train/loss", "--best_checkpoint.monitor", "train/loss"),
-            "--trainer.callbacks+=benchmarks.training.Throughput",
+            "--trainer.callbacks+=benchmarks.throughput.Throughput",
         ]
     )
     return Throughput.measured
