@@ -52,7 +52,7 @@ def _is_complete(final: Path, manifest: Manifest, size: int) -> bool:
     """Whether the cache is whole; one whose files were cut or lost since is made again."""
     try:
         meta = json.loads((final / _META).read_text(encoding="utf-8"))
-        images: NDArray[np.uint8] = np.load(final / _IMAGES, mmap_mode="r")
+        images = np.lib.format.open_memmap(final / _IMAGES, mode="r")
     except (OSError, ValueError):
         return False
     return bool(meta == _meta(manifest, size)) and images.shape == _shape(manifest, size) and images.dtype == np.uint8
@@ -111,6 +111,8 @@ def _open_partial(
     """The arrays of a build: taken up again when they have the right form, else made new."""
     shape = _shape(manifest, size)
     try:
+        for name in (_IMAGES, _DONE):
+            np.lib.format.open_memmap(partial / name, mode="r")  # to write, a file that was cut would be filled up
         images = np.lib.format.open_memmap(partial / _IMAGES, mode="r+")
         done = np.lib.format.open_memmap(partial / _DONE, mode="r+")
         if images.shape == shape and done.shape == shape[:1] and images.dtype == done.dtype == np.uint8:

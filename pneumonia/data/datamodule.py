@@ -20,6 +20,9 @@ from pneumonia.images import DECODER_VERSION
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+# Whatever depends on seed and epoch, or seed and step, begins at seed * stride: runs of neighbouring seeds share none.
+SEED_STRIDE = 1_000_003
+
 
 class Batch(TypedDict):
     """`image` (N, 1, S, S) uint8; `label` (N,) int64, an index into the classes; `row` (N,) int64, manifest row."""
@@ -148,7 +151,7 @@ class ChestXRayDataModule(L.LightningDataModule):
             num_replicas=trainer.world_size if trainer else 1,
             rank=trainer.global_rank if trainer else 0,
             shuffle=True,
-            seed=self.seed,
+            seed=self.seed * SEED_STRIDE,
         )
         if len(dataset) < self.batch_size:
             raise DataError(

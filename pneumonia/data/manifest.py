@@ -2,6 +2,7 @@
 
 import csv
 import hashlib
+import os
 import re
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -56,7 +57,7 @@ class Manifest:
     def digest(self) -> str:
         """SHA-256 over what training depends on: each file's path and bytes. The same tree elsewhere has the same."""
         lines = "".join(f"{row.sha256}  {row.path}\n" for row in self.rows)
-        return hashlib.sha256(lines.encode()).hexdigest()
+        return hashlib.sha256(os.fsencode(lines)).hexdigest()
 
     def select(self, indices: Iterable[int]) -> "Manifest":
         """The manifest of some rows, in the order given."""
@@ -130,10 +131,14 @@ def summarise_failures(failures: list[str], what: str) -> str:
 
 
 def write_manifest(manifest: Manifest, path: Path | str) -> None:
-    """Write the rows as CSV with a header, and whether they are synthetic, atomically."""
-    with atomic_write(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+    """Write the rows as CSV with a header, atomically."""
+    # A file's name may hold bytes that are no UTF-8.
+    with (
+        atomic_write(path) as temporary,
+        temporary.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file,
+    ):
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow([*(field.name for field in fields(Row))])
+        writer.writerow([field.name for field in fields(Row)])
         writer.writerows(astuple(row) for row in manifest.rows)
 
 
@@ -141,8 +146,11 @@ def read_manifest(path: Path | str, root: Path | str) -> Manifest:
     """Read what `write_manifest` wrote, for the tree at `root`. Raises `DataError` for a file that is no manifest."""
     root = Path(root)
     try:
-        with Path(path).open(newline="", encoding="utf-8") as file:
-            rows = tuple(_row(record) for record in csv.DictReader(file))
+        with Path(path).open(newline="", encoding="utf-8", errors="surrogateescape") as file:
+            reader = csv.DictReader(file)
+            if reader.fieldnames != [field.name for field in fields(Row)]:
+                raise ValueError("it has other columns")
+            rows = tuple(map(_row, reader))
     except (OSError, ValueError, TypeError, KeyError, csv.Error) as error:
         raise DataError(f"{path} is no manifest ({error}); write one with `pneumonia data index`.") from error
     return Manifest(root, rows, (root / SYNTHETIC_MARKER).is_file())

@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import os
 from collections import defaultdict
 from dataclasses import dataclass
 
@@ -35,7 +36,8 @@ def assign_splits(manifest: Manifest, validation_fraction: float = 0.15, seed: i
     The official val folder (16 images) joins the training data. Patients who share an identical file are kept
     together. Groups are drawn by a hash of seed and name, separately for each combination of labels and pathogens,
     until a stratum's share of images is reached: the same tree and seed give the same split on every machine, and a
-    file added later moves no other. Training files that are identical to a test file are left out.
+    patient added later moves at most the group at the border. Training files that are identical to a test file are
+    left out.
 
     Raises `DataError` when the fraction is outside (0, 1) or a part lacks a label.
     """
@@ -98,4 +100,4 @@ def _groups(manifest: Manifest, usable: list[int]) -> list[list[int]]:
 
 def _order(manifest: Manifest, members: list[int], seed: int) -> bytes:
     name = min(manifest.rows[index].patient for index in members)
-    return hashlib.sha256(f"{seed}:{name}".encode()).digest()
+    return hashlib.sha256(os.fsencode(f"{seed}:{name}")).digest()

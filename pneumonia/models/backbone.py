@@ -33,10 +33,9 @@ class TorchvisionBackbone(nn.Module):
         self, name: str = "resnet18", weights: str | None = None, classes: int = 2, dropout: float = 0.2
     ) -> None:
         super().__init__()
-        try:
-            classifier = models.get_model(name, weights=None)
-        except ValueError as error:
-            raise ConfigError(f"torchvision has no classifier {name!r}; resnet18 and densenet121 are two.") from error
+        if name not in models.list_models(models):
+            raise ConfigError(f"torchvision has no classifier {name!r}; resnet18 and densenet121 are two.")
+        classifier = models.get_model(name, weights=None)
         if weights is not None:
             _load(classifier, _state_dict(name, weights), weights)
         self.standardize = Standardize()
@@ -93,7 +92,7 @@ def _state_dict(name: str, weights: str) -> dict[str, Any]:
         try:
             loaded = torch.load(path, map_location="cpu", weights_only=True)
         except Exception as error:  # the unpickler fails in many ways on a foreign file
-            raise ConfigError(f"{path} can't be read as a state dict: {error}") from error
+            raise ConfigError(f"{path} can't be read as a state dict: missing, damaged, or another file.") from error
         if not isinstance(loaded, dict):
             raise ConfigError(f"{path} holds a {type(loaded).__name__}, not the state dict of a classifier.")
         return loaded
@@ -117,7 +116,11 @@ def _state_dict(name: str, weights: str) -> dict[str, Any]:
 def _load(classifier: nn.Module, state: dict[str, Any], source: str) -> None:
     """Load what belongs to the convolutional part; the last layer is another one here, whatever its classes were."""
     own = classifier.state_dict()
-    usable = {key: value for key, value in state.items() if key in own and own[key].shape == value.shape}
+    usable = {
+        key: value
+        for key, value in state.items()
+        if key in own and isinstance(value, Tensor) and own[key].shape == value.shape
+    }
     missing = [key for key in own if key not in usable and not key.startswith(("fc.", "classifier."))]
     if missing:
         raise ConfigError(f"The weights {source} lack {len(missing)} of {len(own)} tensors, e.g. {missing[0]!r}.")

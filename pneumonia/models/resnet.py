@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from pneumonia.errors import ConfigError
 from pneumonia.models.layers import PooledClassifier, Standardize
 from pneumonia.models.outputs import NetworkOutput
 
@@ -26,14 +27,14 @@ class ResidualBlock(nn.Module):
         self.shortcut: nn.Module = nn.Identity()
         if stride != 1 or inputs != outputs:
             self.shortcut = nn.Sequential(
-                nn.AvgPool2d(stride) if stride != 1 else nn.Identity(),
+                nn.AvgPool2d(stride, ceil_mode=True) if stride != 1 else nn.Identity(),
                 nn.Conv2d(inputs, outputs, 1, bias=False),
                 nn.BatchNorm2d(outputs),
             )
         self.activation = nn.ReLU(inplace=True)
 
     def forward(self, features: Tensor) -> Tensor:
-        """(N, inputs, h, w) to (N, outputs, h / stride, w / stride)."""
+        """(N, inputs, h, w) to (N, outputs, h / stride, w / stride), rounded up."""
         activated: Tensor = self.activation(self.body(features) + self.shortcut(features))
         return activated
 
@@ -46,6 +47,8 @@ class SmallResNet(nn.Module):
         widths: channels of each stage; every stage but the first halves the resolution.
         depths: residual blocks of each stage.
         dropout: on the pooled features, in training.
+
+    Raises `ConfigError` when widths and depths do not name the same stages.
     """
 
     def __init__(
@@ -57,7 +60,7 @@ class SmallResNet(nn.Module):
     ) -> None:
         super().__init__()
         if len(widths) != len(depths):
-            raise ValueError(f"widths and depths name {len(widths)} and {len(depths)} stages; give each one of both.")
+            raise ConfigError(f"widths and depths name {len(widths)} and {len(depths)} stages; give each one of both.")
         self.standardize = Standardize()
         self.stem = nn.Sequential(
             nn.Conv2d(1, widths[0], 5, 2, 2, bias=False), nn.BatchNorm2d(widths[0]), nn.ReLU(inplace=True)

@@ -1,4 +1,4 @@
-"""Callbacks and plugins that keep a run's record whole: checkpoints, history, curves and predictions."""
+"""Callbacks and plugins that keep a run's record: checkpoints, curves and predictions."""
 
 import csv
 from collections.abc import Sequence
@@ -8,16 +8,20 @@ from typing import Any
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import BasePredictionWriter
-from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 from typing_extensions import override
 
 from pneumonia.data.datamodule import ChestXRayDataModule
+from pneumonia.errors import ConfigError
 from pneumonia.files import atomic_write
+from pneumonia.training.history import read_metrics
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Checkpoints under a temporary name beside their own, then renamed: also where /tmp is another file system."""
+    """Checkpoints that are whole or not there, and that are read without running what is in them.
+
+    They are written under a temporary name beside their own, then renamed: also where /tmp is another file system.
+    """
 
     @override
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
@@ -27,29 +31,18 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         with atomic_write(str(path)) as temporary:
             torch.save(checkpoint, temporary)
 
-
-class MetricsHistory(Callback):
-    """A resumed run keeps the lines of `metrics.csv` that were written before its checkpoint.
-
-    Lightning's CSVLogger begins an empty file whenever it is made.
-    """
-
-    def __init__(self) -> None:
-        self._rows: list[dict[str, str]] = []
-
     @override
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        if stage == "fit" and trainer.is_global_zero and trainer.log_dir:
-            self._rows = read_metrics(Path(trainer.log_dir) / "metrics.csv")
-
-    @override
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        kept = [row for row in self._rows if int(row["step"]) < trainer.global_step]
-        for logger in trainer.loggers:
-            if isinstance(logger, CSVLogger) and trainer.is_global_zero and kept:
-                logger.experiment.metrics[:0] = [{key: value for key, value in row.items() if value} for row in kept]
-                logger.save()
-        self._rows = []
+    def load_checkpoint(
+        self, path: Any, map_location: Any | None = None, weights_only: bool | None = None
+    ) -> dict[str, Any]:
+        """Tensors and plain values only, from wherever: nothing in the file is run. Raises `ConfigError`."""
+        del weights_only
+        try:
+            return super().load_checkpoint(path, map_location, weights_only=True)
+        except FileNotFoundError as error:
+            raise ConfigError(f"There is no checkpoint {path}; `pneumonia fit` writes them.") from error
+        except Exception as error:  # the unpickler fails in many ways on a foreign file
+            raise ConfigError(f"{path} is no checkpoint of `pneumonia fit`, or it is damaged; give another.") from error
 
 
 class LearningCurves(Callback):
@@ -59,8 +52,6 @@ class LearningCurves(Callback):
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if not trainer.is_global_zero or not trainer.log_dir:
             return
-        for logger in trainer.loggers:
-            logger.save()
         rows = read_metrics(Path(trainer.log_dir) / "metrics.csv")
         if rows:
             _plot_curves(rows, Path(trainer.log_dir) / "curves.svg")
@@ -92,14 +83,6 @@ class PredictionWriter(BasePredictionWriter):
             for batch in predictions:
                 for row, values in zip(batch["row"].tolist(), batch["logits"].softmax(dim=1).tolist(), strict=True):
                     writer.writerow([data.manifest.rows[row].path, data.manifest.rows[row].label, *values])
-
-
-def read_metrics(path: Path) -> list[dict[str, str]]:
-    """The lines of a CSVLogger's file; none when there is no file."""
-    if not path.is_file():
-        return []
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
 
 
 def _plot_curves(rows: list[dict[str, str]], path: Path) -> None:

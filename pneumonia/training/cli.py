@@ -8,12 +8,12 @@ import torch
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import EarlyStopping, LearningRateMonitor, ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
-from lightning.pytorch.loggers import CSVLogger
 from typing_extensions import override
 
 from pneumonia.data.datamodule import ChestXRayDataModule
 from pneumonia.errors import ConfigError
-from pneumonia.training.callbacks import AtomicCheckpointIO, LearningCurves, MetricsHistory, PredictionWriter
+from pneumonia.training.callbacks import AtomicCheckpointIO, LearningCurves, PredictionWriter
+from pneumonia.training.history import MetricsHistory, RunLogger
 from pneumonia.training.module import ChestXRayClassifier
 
 CHECKPOINTS = "checkpoints"
@@ -72,12 +72,24 @@ class PneumoniaCLI(LightningCLI):
             parser.link_arguments("trainer.default_root_dir", f"{checkpoint}.dirpath", compute_fn=_checkpoint_folder)
 
     @override
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        super().parse_arguments(parser, args)
+        options = self.config[self.config.subcommand]
+        wanted = options.get("ckpt_path")
+        if wanted == "best" or (wanted == "last" and self.config.subcommand != "fit"):
+            # Lightning knows these names only in the process that trained; but a fit without `last` begins anew.
+            wanted = str(Path(_checkpoint_folder(options.trainer.default_root_dir)) / f"{wanted}.ckpt")
+            options["ckpt_path"] = wanted
+        if wanted and wanted != "last":
+            AtomicCheckpointIO().load_checkpoint(wanted)  # Lightning reads it next, and its errors explain nothing
+
+    @override
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         trainer = self._get(self.config_init, "trainer")
         folder = trainer["default_root_dir"]
         wanted = trainer.get("logger")
         extra = wanted if isinstance(wanted, list) else [] if wanted in (None, True, False) else [wanted]
-        kwargs["logger"] = [CSVLogger(folder, name="", version=""), *extra]
+        kwargs["logger"] = [RunLogger(folder, str(self.subcommand)), *extra]
         kwargs["plugins"] = [*(trainer.get("plugins") or []), AtomicCheckpointIO()]
         made = super().instantiate_trainer(**kwargs)
         if self.subcommand == "fit" and self._get(self.config, "ckpt_path"):
@@ -111,6 +123,7 @@ def _checkpoint_folder(run: str | None) -> str:
 def _quieten() -> None:
     """Silence messages that ask for nothing: each is about something that is meant here."""
     for meant in (
+        ".*LightningCLI's args parameter is intended to run from within Python.*",
         ".*does not have many workers.*",
         ".*Experiment logs directory .* exists and is not empty.*",
         ".*Checkpoint directory .* exists and is not empty.*",

@@ -16,12 +16,10 @@ from torchmetrics.classification import (
     BinarySpecificity,
 )
 
-from pneumonia.data.datamodule import Batch, ChestXRayDataModule
+from pneumonia.data.datamodule import SEED_STRIDE, Batch, ChestXRayDataModule
+from pneumonia.errors import ConfigError
 from pneumonia.models.outputs import NetworkOutput
 from pneumonia.provenance import git_state, software_versions
-
-# A step's seed is seed * stride + step: runs of neighbouring seeds share no step's randomness.
-_SEED_STRIDE = 1_000_003
 
 
 class ChestXRayClassifier(L.LightningModule):
@@ -85,7 +83,7 @@ class ChestXRayClassifier(L.LightningModule):
             {"params": [p for p in parameters if p.ndim > 1], "weight_decay": self.weight_decay},
             {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
         ]
-        optimizer = torch.optim.AdamW(groups, lr=self.learning_rate)
+        optimizer = torch.optim.AdamW(groups, lr=self.learning_rate, fused=True)
         schedule = torch.optim.lr_scheduler.OneCycleLR(
             optimizer, self.learning_rate, int(self.trainer.estimated_stepping_batches), pct_start=self.warmup
         )
@@ -107,14 +105,26 @@ class ChestXRayClassifier(L.LightningModule):
             counts = torch.tensor(data.class_counts(), dtype=torch.float32)
             self.class_weights = counts.sum() / (len(counts) * counts.clamp_min(1))
 
+    def on_train_start(self) -> None:
+        """Refuse to resume a run as another one: the schedule in its checkpoint is made for so many steps."""
+        planned = cast(torch.optim.lr_scheduler.OneCycleLR, self.lr_schedulers()).total_steps
+        if self.trainer.estimated_stepping_batches != planned:
+            raise ConfigError(
+                f"The checkpoint is of a run of {planned} steps, and this one would have "
+                f"{self.trainer.estimated_stepping_batches:.0f}. Resume it with the epochs and the batch size it began "
+                "with, or start another run with `--trainer.default_root_dir <another folder>`."
+            )
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep where the weights come from: what `export` writes into the bundle."""
+        settings = checkpoint.get("hyper_parameters", {})
         checkpoint["provenance"] = {
             **self.provenance,
             "epoch": self.current_epoch,
             "steps": self.global_step,
-            "model": _plain(checkpoint.get("hyper_parameters", {})),
+            "model": _plain(settings),
         }
+        checkpoint["hyper_parameters"] = _without_pretrained(settings)
 
     def forward(self, images: Tensor) -> NetworkOutput:
         """Images (N, 1, S, S), gray levels 0..255 of any dtype."""
@@ -132,7 +142,8 @@ class ChestXRayClassifier(L.LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Loss of a batch."""
         loss = self._loss(self(batch["image"]).logits, batch["label"])
-        self.log("train/loss", loss, on_step=False, on_epoch=True, batch_size=len(batch["label"]))
+        # MetricsHistory passes it on to the loggers.
+        self.log("train/loss", loss, on_step=False, on_epoch=True, logger=False, batch_size=len(batch["label"]))
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
@@ -163,7 +174,15 @@ class ChestXRayClassifier(L.LightningModule):
 
     def _step_seed(self) -> int:
         batches_seen = self.trainer.fit_loop.epoch_loop.total_batch_idx + 1
-        return self.seed * _SEED_STRIDE + batches_seen * self.trainer.world_size + self.trainer.global_rank
+        return self.seed * SEED_STRIDE + batches_seen * self.trainer.world_size + self.trainer.global_rank
+
+
+def _without_pretrained(hyper_parameters: dict[str, Any]) -> dict[str, Any]:
+    """The network's weights are in the checkpoint: none are to be fetched, from wherever, to load it."""
+    network = hyper_parameters.get("network")
+    if not isinstance(network, dict) or "weights" not in network.get("init_args", {}):
+        return hyper_parameters
+    return {**hyper_parameters, "network": {**network, "init_args": {**network["init_args"], "weights": None}}}
 
 
 def _plain(hyper_parameters: dict[str, Any]) -> dict[str, Any]:

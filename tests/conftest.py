@@ -1,0 +1,190 @@
+"""What the tests share: a small tree of films, a run trained on it, its bundle, and a server of that bundle."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import settings
+from PIL import Image
+
+PROJECT = Path(__file__).parents[1]
+MIRROR_VARIABLE = "PNEUMONIA_TEST_MIRROR"
+
+Command = Callable[..., "subprocess.CompletedProcess[str]"]
+TrainingWords = Callable[..., list[str]]
+
+
+def pytest_configure() -> None:
+    # Processes that tests start find the package, installed or not, and write nothing beyond what they are told.
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(PROJECT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    os.environ["WANDB_MODE"] = "offline"
+    # Networks this small gain nothing from threads, and on a busy machine wait for each other a hundred times as long.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    settings.register_profile("project", deadline=None)  # a busy machine is no failure
+    settings.load_profile("project")
+    for variable in ("PNEUMONIA_REGISTRY", "PNEUMONIA_DATA_SOURCE"):
+        os.environ.pop(variable, None)
+
+
+@pytest.fixture(scope="session")
+def command() -> Command:
+    """`python -m pneumonia ...` as a process of its own."""
+
+    def run(*arguments: object, **options: object) -> "subprocess.CompletedProcess[str]":
+        words = [sys.executable, "-m", "pneumonia", *map(str, arguments)]
+        return subprocess.run(words, capture_output=True, text=True, timeout=120, **options)  # type: ignore[call-overload]
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def draw_film() -> Callable[..., Image.Image]:
+    """A gray film with two dark lungs; pneumonia is a bright patch in one of them."""
+
+    def draw(seed: int, label: str, width: int = 96, height: int = 80) -> Image.Image:
+        rng = np.random.default_rng(seed)
+        y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]
+        film = 150 + 20 * rng.standard_normal() + 8 * rng.standard_normal((height, width))
+        side = rng.choice([-1, 1])
+        for lung in (-1, 1):
+            film -= 100 * (((x - lung * 0.45) / 0.32) ** 2 + (y / 0.75) ** 2 < 1)
+        if label == "PNEUMONIA":
+            film += 110 * np.exp(-(((x - side * 0.45) / 0.25) ** 2) - ((y - rng.uniform(-0.3, 0.3)) / 0.35) ** 2)
+        return Image.fromarray(film.clip(0, 255).astype(np.uint8))
+
+    return draw
+
+
+@pytest.fixture(scope="session")
+def tree(tmp_path_factory: pytest.TempPathFactory, draw_film: Callable[..., Image.Image]) -> Path:
+    """94 films in the official layout: several a patient, two patients with an identical film, several sizes."""
+    root = tmp_path_factory.mktemp("data") / "chest_xray"
+    names = [
+        *(f"train/NORMAL/IM-{patient:04}-{film:04}.jpeg" for patient in range(12) for film in range(1 + patient % 3)),
+        *(f"train/NORMAL/NORMAL2-IM-{patient:04}-0001.jpeg" for patient in range(4)),
+        *(
+            f"train/PNEUMONIA/person{patient}_{'bacteria' if patient % 2 else 'virus'}_{10 * patient + film}.jpeg"
+            for patient in range(1, 21)
+            for film in range(1 + patient % 3)
+        ),
+        *(f"val/NORMAL/NORMAL2-IM-{patient:04}-0001.jpeg" for patient in (50, 51, 52)),
+        *(f"val/PNEUMONIA/person{patient}_bacteria_{patient}.jpeg" for patient in (60, 61, 62)),
+        *(f"test/NORMAL/IM-{patient:04}-0001.jpeg" for patient in range(70, 79)),
+        *(f"test/PNEUMONIA/person{child}_{'virus' if child % 2 else 'bacteria'}_1.jpeg" for child in range(5, 16)),
+    ]
+    for seed, name in enumerate(names):
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draw_film(seed, path.parent.name, 90 + seed % 4 * 10, 80 + seed % 3 * 8).save(path, quality=90)
+    twin = root / "train/PNEUMONIA/person4_virus_40.jpeg"
+    (root / "train/PNEUMONIA/person90_virus_900.jpeg").write_bytes(twin.read_bytes())
+    return root
+
+
+@pytest.fixture(scope="session")
+def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where decoded films of the session are kept."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="session")
+def training_words(tree: Path, cache_dir: Path) -> TrainingWords:
+    """The command line of `pneumonia fit` and its kin on the tree, with a config of the project."""
+
+    def words(command: str, folder: Path, *options: str, config: str = "debug", data: Path = tree) -> list[str]:
+        return [
+            command,
+            f"--config={PROJECT / 'configs' / config}.yaml",
+            f"--data.root={data}",
+            f"--data.cache_dir={cache_dir}",
+            f"--trainer.default_root_dir={folder}",
+            "--trainer.enable_progress_bar=false",
+            "--trainer.enable_model_summary=false",
+            *options,
+        ]
+
+    return words
+
+
+@pytest.fixture(scope="session")
+def run(tmp_path_factory: pytest.TempPathFactory, training_words: TrainingWords) -> Path:
+    """The folder of a real run: `pneumonia fit --config configs/debug.yaml` on the tree."""
+    from pneumonia.training.cli import main
+
+    folder = tmp_path_factory.mktemp("runs") / "debug"
+    main(training_words("fit", folder))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def bundle_dir(tmp_path_factory: pytest.TempPathFactory, run: Path, tree: Path, cache_dir: Path) -> Path:
+    """The run's best checkpoint, exported. Tests that change it copy it first."""
+    from pneumonia.export import main
+
+    output = tmp_path_factory.mktemp("bundles") / "debug"
+    words = ["--checkpoint", run / "checkpoints" / "best.ckpt", "--data", tree, "--output", output]
+    main([*map(str, words), "--cache-dir", str(cache_dir)])
+    return output
+
+
+@pytest.fixture(scope="session")
+def mirror() -> Path:
+    """The real films, where they are beside the checkout; no test copies them into the project."""
+    given = os.environ.get(MIRROR_VARIABLE)
+    path = Path(given) if given else PROJECT.parent / "shared" / "data" / "chest_xray"
+    if not path.is_dir():
+        pytest.skip(f"no real films at {path}; {MIRROR_VARIABLE} names another place")
+    return path
+
+
+@pytest.fixture
+def free_port() -> int:
+    """A port of 127.0.0.1 that nothing listens on."""
+    return _free_port()
+
+
+@pytest.fixture(scope="session")
+def server(bundle_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Base URL of `pneumonia serve` on the bundle, in processes of its own."""
+    url, log = f"http://127.0.0.1:{(port := _free_port())}", tmp_path_factory.mktemp("server") / "log"
+    words = [sys.executable, "-m", "pneumonia", "serve", "--bundle", str(bundle_dir), "--port", str(port)]
+    with log.open("wb") as output:
+        process = subprocess.Popen([*words, "--workers", "1"], stdout=output, stderr=output)
+    try:
+        _wait_until_healthy(url, process, log)
+        yield url
+    finally:
+        process.terminate()
+        try:
+            process.wait(timeout=20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
+
+
+def _wait_until_healthy(url: str, process: "subprocess.Popen[bytes]", log: Path, seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            with urllib.request.urlopen(f"{url}/health", timeout=5) as answer:
+                if answer.status == 200:
+                    return
+        except (urllib.error.URLError, OSError):
+            pass
+        time.sleep(0.1)
+    pytest.fail(f"the server did not start:\n{log.read_text(errors='replace')[-3000:]}")
