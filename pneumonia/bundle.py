@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pneumonia.errors import BundleError
+from pneumonia.errors import BundleError, ConfigError
 from pneumonia.evaluation.operating_point import OperatingPoint
 from pneumonia.files import sha256_of, write_json
 
@@ -66,10 +66,11 @@ def graph_version(graph: Path, operating_point: OperatingPoint) -> str:
 
 
 def write_bundle(bundle: Bundle) -> None:
-    """Write `bundle.json` for the files that are in the bundle's directory, with the SHA-256 of each."""
+    """Write `bundle.json` for the files that are in the bundle's directory, with the SHA-256 of each and its own."""
     files = sorted(path for path in bundle.directory.iterdir() if path.is_file() and path.name != MANIFEST)
     checksums = {path.name: {"sha256": sha256_of(path), "bytes": path.stat().st_size} for path in files}
-    write_json(bundle.directory / MANIFEST, {"schema": SCHEMA, **bundle.describe(), "files": checksums})
+    content = {"schema": SCHEMA, **bundle.describe(), "files": checksums}
+    write_json(bundle.directory / MANIFEST, {**content, "sha256": _own_checksum(content)})
 
 
 def load_bundle(directory: Path | str) -> Bundle:
@@ -90,7 +91,7 @@ def load_bundle(directory: Path | str) -> Bundle:
             metrics=dict(content["metrics"]),
             provenance=dict(content["provenance"]),
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, ConfigError) as error:
         raise BundleError(f"{directory / MANIFEST} lacks or misstates {error}; export the bundle again.") from error
 
 
@@ -100,7 +101,7 @@ def _read_manifest(directory: Path) -> dict[str, Any]:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise BundleError(f"{directory} is no bundle: it has no {MANIFEST}. `pneumonia export` makes one.") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise BundleError(f"{path} can't be read ({error}); export or pull the bundle again.") from error
     if not isinstance(content, dict) or content.get("schema") != SCHEMA:
         found = content.get("schema") if isinstance(content, dict) else None
@@ -108,7 +109,15 @@ def _read_manifest(directory: Path) -> dict[str, Any]:
             f"{path} has schema {found!r}, and this version of the package reads {SCHEMA}; export the bundle again, "
             "or use the version it was made with."
         )
+    if content.get("sha256") != _own_checksum(content):
+        raise BundleError(f"{path} is not what was exported: its own SHA-256 differs. Export or pull the bundle again.")
     return content
+
+
+def _own_checksum(content: dict[str, Any]) -> str:
+    """SHA-256 of what `bundle.json` says but for this: figures and threshold are as easily changed as a graph."""
+    said = json.loads(json.dumps({key: value for key, value in content.items() if key != "sha256"}))
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
 
 def _verify_files(directory: Path, content: dict[str, Any]) -> None:

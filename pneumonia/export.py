@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pneumonia.bundle import GRAPH, Bundle, graph_version, write_bundle
+from pneumonia.bundle import GRAPH, MANIFEST, Bundle, graph_version, write_bundle
 from pneumonia.card import write_card
 from pneumonia.data.cache import open_cache
 from pneumonia.data.manifest import Manifest, scan_tree
@@ -19,10 +19,12 @@ from pneumonia.data.splits import Splits, assign_splits
 from pneumonia.errors import BundleError, ConfigError, DataError
 from pneumonia.evaluation.intervals import bootstrap_intervals
 from pneumonia.evaluation.operating_point import OperatingPoint, fit_operating_point, positive_probability
+from pneumonia.evaluation.thresholds import parse_rule
 from pneumonia.files import atomic_directory
 from pneumonia.inference.engine import OUTPUTS, OnnxRuntimeEngine
 from pneumonia.inference.predictor import Predictor
 from pneumonia.models.outputs import NetworkOutput
+from pneumonia.training.callbacks import AtomicCheckpointIO
 from pneumonia.training.module import ChestXRayClassifier
 
 if TYPE_CHECKING:
@@ -31,11 +33,18 @@ if TYPE_CHECKING:
 # Largest difference of a probability between checkpoint and graph: float32 sums in another order stay far below.
 TOLERANCE = 1e-4
 _COMPARED = 64
+# Drawn once: the same checkpoint gives the same operating point.
+_VIEWS_SEED = 0
 
 
 @dataclass(frozen=True)
 class ExportOptions:
-    """What to export, the data it was trained on, where to, and the rule that chooses the threshold."""
+    """What to export, the data it was trained on, where to, the rule of the threshold, and how many augmented views.
+
+    The operating point is fitted on each validation film as it is and in `views` augmented copies. Films from
+    elsewhere differ from train in sharpness and exposure, which is what augmentation varies: a point fitted on the
+    films as they are sits at the edge of what those happened to score.
+    """
 
     checkpoint: Path
     data: Path
@@ -43,6 +52,7 @@ class ExportOptions:
     name: str
     rule: str
     cache_dir: Path
+    views: int = 4
 
 
 class _Served(nn.Module):
@@ -65,6 +75,9 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--output", type=Path, required=True, help="the bundle's directory; replaced when it is there")
     parser.add_argument("--name", default="cnn", help="the bundle's name (default: %(default)s)")
     parser.add_argument("--rule", default="youden", help="how the threshold is chosen on validation (%(default)s)")
+    parser.add_argument(
+        "--views", type=int, default=ExportOptions.views, help="augmented copies of a validation film (%(default)s)"
+    )
     parser.add_argument("--cache-dir", type=Path, default=Path("artifacts/cache"), help="decoded images")
     bundle = export_bundle(ExportOptions(**vars(parser.parse_args(arguments))))
     validation = bundle.metrics["validation"]
@@ -78,9 +91,12 @@ def main(arguments: list[str]) -> None:
 def export_bundle(options: ExportOptions) -> Bundle:
     """Export, compare, calibrate on the run's validation patients, and write the bundle atomically.
 
-    Raises `ConfigError` for a checkpoint that can't be read, `DataError` when the data are not those it was trained
-    on, `BundleError` when the graph's probabilities differ from the checkpoint's by more than `TOLERANCE`.
+    Raises `ConfigError` for a checkpoint that can't be read or an output that is no bundle, `DataError` when the data
+    are not those it was trained on, `BundleError` when the graph's probabilities differ from the checkpoint's by more
+    than `TOLERANCE`.
     """
+    _check_output(options.output)
+    parse_rule(options.rule)
     classifier, provenance = load_checkpoint(options.checkpoint)
     manifest, splits = _training_data(options.data, provenance)
     size = classifier.image_size
@@ -100,7 +116,8 @@ def export_bundle(options: ExportOptions) -> Bundle:
             operating_point=OperatingPoint(1.0, 0.5, options.rule),
             provenance=provenance,
         )
-        bundle = _calibrate(bundle, images, held_out)
+        views = [images, *_augmented(classifier.augmentation, images, options.views)]
+        bundle = _calibrate(bundle, views, held_out)
         write_card(bundle)
         write_bundle(bundle)
     return replace(bundle, directory=options.output)
@@ -111,13 +128,16 @@ def load_checkpoint(path: Path) -> tuple[ChestXRayClassifier, dict[str, Any]]:
 
     Only tensors and plain values are read from the file. Raises `ConfigError` for a file that is no checkpoint.
     """
+    content = AtomicCheckpointIO().load_checkpoint(path)
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-        classifier = ChestXRayClassifier.load_from_checkpoint(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", ".*is already saved during checkpointing.*")
+            classifier = ChestXRayClassifier.load_from_checkpoint(path, map_location="cpu", weights_only=True)
         provenance = dict(content["provenance"])
-    except FileNotFoundError as error:
-        raise ConfigError(f"There is no checkpoint {path}; `pneumonia fit` writes them.") from error
-    except Exception as error:  # the unpickler and the module's constructor may fail in any way on a foreign file
+        missing = {"digest", "classes", "validation_fraction", "split_seed"} - set(provenance["data"])
+        if missing:
+            raise ConfigError(f"it does not record {', '.join(sorted(missing))} of the data it was trained on")
+    except Exception as error:  # the module's constructor may fail in any way on a foreign file
         raise ConfigError(f"{path} is no checkpoint of `pneumonia fit`: {error}") from error
     return classifier.eval(), provenance
 
@@ -145,6 +165,12 @@ def export_graph(network: nn.Module, size: int, path: Path) -> None:
     program.save(path, external_data=False)
 
 
+def _check_output(output: Path) -> None:
+    """What is replaced is a bundle, or nothing: a slip of the hand must not remove a folder of other things."""
+    if output.is_file() or (output.is_dir() and any(output.iterdir()) and not (output / MANIFEST).is_file()):
+        raise ConfigError(f"{output} is there and is no bundle: name another --output, or remove it.")
+
+
 def _training_data(root: Path, provenance: dict[str, Any]) -> tuple[Manifest, Splits]:
     data = provenance["data"]
     manifest = scan_tree(root)
@@ -169,14 +195,30 @@ def _compare(network: nn.Module, graph: Path, images: "NDArray[np.uint8]") -> No
         )
 
 
-def _calibrate(bundle: Bundle, images: "NDArray[np.uint8]", held_out: Manifest) -> Bundle:
-    """Fit temperature and threshold on the validation patients, with the graph that is served."""
-    logits = Predictor(bundle).logits(images)
+def _augmented(augmentation: nn.Module | None, images: "NDArray[np.uint8]", views: int) -> "list[NDArray[np.uint8]]":
+    """Augmented copies of the images, as training saw films; none for a network that was trained without."""
+    if augmentation is None:
+        return []
+    generator = torch.Generator().manual_seed(_VIEWS_SEED)
+    batches = torch.split(torch.from_numpy(images).unsqueeze(1), 256)
+    return [
+        torch.cat([augmentation(batch, generator) for batch in batches]).squeeze(1).round().byte().numpy()
+        for _ in range(views)
+    ]
+
+
+def _calibrate(bundle: Bundle, views: "list[NDArray[np.uint8]]", held_out: Manifest) -> Bundle:
+    """Fit the operating point on all views of the validation patients, with the graph that is served.
+
+    The figures are of the first view, the films as they are.
+    """
+    predictor = Predictor(bundle)
+    logits = [predictor.logits(images) for images in views]
     classes = np.array([bundle.classes.index(row.label) for row in held_out.rows])
-    point = fit_operating_point(logits, classes, bundle.operating_point.rule)
+    point = fit_operating_point(np.concatenate(logits), np.tile(classes, len(views)), bundle.operating_point.rule)
     intervals = bootstrap_intervals(
         (classes > 0).astype(np.int64),
-        positive_probability(logits, point.temperature),
+        positive_probability(logits[0], point.temperature),
         point.threshold,
         [row.patient for row in held_out.rows],
     )

@@ -31,8 +31,13 @@ class LocalRegistry:
         self.root = Path(root)
 
     def push(self, directory: Path, aliases: list[str]) -> Entry:
-        """Copy a bundle in as the next version of its name, verified before and after; the aliases move to it."""
+        """Copy a bundle in as the next version of its name, verified before and after; the aliases move to it.
+
+        Raises `RegistryError` for names that can't be, and for `best`, which only `promote` gives.
+        """
         bundle = load_bundle(directory)
+        if BEST in aliases:
+            raise RegistryError(f"{BEST!r} is given by `pneumonia registry promote`, or `push --promote`: both check.")
         for name in (bundle.name, *aliases):
             if not _NAME.fullmatch(name) or re.fullmatch(r"v\d+", name):
                 raise RegistryError(f"{name!r} is no name for a bundle or alias: letters, digits, dot, dash, not v1.")
@@ -43,16 +48,14 @@ class LocalRegistry:
                 bundle.name,
                 f"v{number}",
                 bundle.version,
-                [],
+                list(dict.fromkeys(aliases)),
                 datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
                 _user(),
             )
             with atomic_directory(self._folder(entry), replace=True) as temporary:
                 shutil.copytree(directory, temporary, dirs_exist_ok=True)
                 load_bundle(temporary)
-            self._write([*entries, entry])
-            for alias in aliases:
-                entry = self._move(alias, entry)
+            self._write([*(_without(item, aliases) for item in entries), entry])
         return entry
 
     def list(self) -> list[Entry]:
@@ -93,14 +96,8 @@ class LocalRegistry:
             return self._move(BEST, entry)
 
     def _move(self, alias: str, entry: Entry) -> Entry:
-        moved = replace(entry, aliases=[*(other for other in entry.aliases if other != alias), alias])
-        entries = [
-            moved
-            if item.reference == entry.reference
-            else replace(item, aliases=[other for other in item.aliases if other != alias])
-            for item in self.list()
-        ]
-        self._write(entries)
+        moved = replace(entry, aliases=[*_without(entry, [alias]).aliases, alias])
+        self._write([moved if item.reference == entry.reference else _without(item, [alias]) for item in self.list()])
         return moved
 
     def _write(self, entries: Sequence[Entry]) -> None:
@@ -113,6 +110,10 @@ class LocalRegistry:
     def _locked(self) -> FileLock:
         self.root.mkdir(parents=True, exist_ok=True)
         return FileLock(self.root / ".lock")
+
+
+def _without(entry: Entry, aliases: Sequence[str]) -> Entry:
+    return replace(entry, aliases=[alias for alias in entry.aliases if alias not in aliases])
 
 
 def _user() -> str:
