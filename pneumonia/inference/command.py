@@ -2,11 +2,12 @@
 
 import argparse
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from itertools import chain, count
 from pathlib import Path
 
 from pneumonia import DISCLAIMER
-from pneumonia.errors import ImageError
+from pneumonia.errors import ConfigError, DataError, ImageError
 from pneumonia.images import IMAGE_SUFFIXES
 from pneumonia.inference.prediction import Prediction
 from pneumonia.registry.resolve import add_bundle_options, resolve_bundle
@@ -24,13 +25,33 @@ def main(arguments: list[str]) -> int:
 
     predictor = Predictor(resolve_bundle(options))
     paths = list(_expand(options.files))
+    if not paths:
+        raise DataError(f"There is no image in {', '.join(map(_shown, options.files))}.")
+    answers = predictor.predict_files(paths, heatmaps=options.heatmaps is not None)
     failed = False
-    for path, answer in zip(paths, predictor.predict_files(paths, heatmaps=options.heatmaps is not None), strict=True):
+    for path, name, answer in zip(paths, distinct_names(paths), answers, strict=True):
         failed |= isinstance(answer, ImageError)
-        print(_as_json(path, answer) if options.json else _as_text(path, answer), flush=True)  # noqa: T201
+        heatmap = None
         if options.heatmaps is not None and isinstance(answer, Prediction):
-            _write_heatmap(options.heatmaps, path, answer)
+            heatmap = _write_heatmap(options.heatmaps / f"{name}.heatmap.png", answer)
+        print(_as_json(path, answer, heatmap) if options.json else _as_text(path, answer), flush=True)  # noqa: T201
     return int(failed)
+
+
+def distinct_names(paths: Iterable[Path]) -> Iterator[str]:
+    """A name for each path: its stem, numbered from the second path on that has it.
+
+    Names that differ in case alone count as equal: some file systems do not tell them apart.
+
+    >>> list(distinct_names([Path("a/film.jpeg"), Path("b/film.jpeg"), Path("c/film-2.png")]))
+    ['film', 'film-2', 'film-2-2']
+    """
+    taken: set[str] = set()
+    for path in paths:
+        numbered = (f"{path.stem}-{number}" for number in count(2))
+        name = next(name for name in chain([path.stem], numbered) if name.casefold() not in taken)
+        taken.add(name.casefold())
+        yield name
 
 
 def _expand(files: Iterable[Path]) -> Iterable[Path]:
@@ -43,21 +64,33 @@ def _expand(files: Iterable[Path]) -> Iterable[Path]:
             yield file
 
 
-def _as_json(path: Path, answer: Prediction | ImageError) -> str:
+def _as_json(path: Path, answer: Prediction | ImageError, heatmap: Path | None) -> str:
     if isinstance(answer, ImageError):
         return json.dumps({"path": str(path), "error": {"code": answer.code, "message": str(answer)}})
-    return json.dumps({"path": str(path), **answer.to_dict()})
+    written = {} if heatmap is None else {"heatmap_path": str(heatmap)}
+    return json.dumps({"path": str(path), **answer.to_dict(), **written})
 
 
 def _as_text(path: Path, answer: Prediction | ImageError) -> str:
     if isinstance(answer, ImageError):
-        return f"{path}: error: {answer}"
+        return f"{_shown(path)}: error: {answer}"
     unsure = "" if answer.input_check.passed else "  not to be used: " + " ".join(answer.input_check.reasons)
-    return f"{path}: {answer.prediction}  {answer.probability:.4f} (threshold {answer.threshold:.4f}){unsure}"
+    return f"{_shown(path)}: {answer.prediction}  {answer.probability:.4f} (threshold {answer.threshold:.4f}){unsure}"
 
 
-def _write_heatmap(folder: Path, path: Path, answer: Prediction) -> None:
+def _shown(path: Path) -> str:
+    """The path as text that any terminal takes: a file name may hold bytes that are no text."""
+    return str(path).encode(errors="backslashreplace").decode()
+
+
+def _write_heatmap(path: Path, answer: Prediction) -> Path:
     from pneumonia.files import atomic_write
 
-    with atomic_write(folder / f"{path.stem}.heatmap.png") as temporary:
-        temporary.write_bytes(answer.heatmap or b"")
+    try:
+        with atomic_write(path) as temporary:
+            temporary.write_bytes(answer.heatmap or b"")
+    except OSError as error:
+        raise ConfigError(
+            f"Can't write heatmaps into {path.parent} ({error.strerror}); name another folder."
+        ) from error
+    return path

@@ -1,5 +1,6 @@
 """Engines run a bundle's graph on batches of radiographs."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
@@ -38,6 +39,9 @@ class OnnxRuntimeEngine:
     """
 
     def __init__(self, graph: Path, threads: int = 0) -> None:
+        # Official builds from 1.29 on report sessions to Microsoft by default; only this, before the import, stops it
+        # entirely (Privacy.md of the package).
+        os.environ["ORT_DISABLE_TELEMETRY"] = "1"
         import onnxruntime
 
         options = onnxruntime.SessionOptions()

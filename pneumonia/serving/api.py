@@ -3,12 +3,12 @@
 import base64
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
 import litserve as ls
-from fastapi import Depends, Request, UploadFile
+from fastapi import Depends, File, Query, Request, UploadFile
 from starlette.responses import JSONResponse
 
 from pneumonia.bundle import load_bundle
@@ -22,9 +22,9 @@ from pneumonia.serving.loop import AdaptiveBatchLoop
 
 @dataclass(frozen=True)
 class Upload:
-    """One request as it travels to a worker."""
+    """One request as it travels to a worker. Its bytes are kept out of `repr`, and so out of any log."""
 
-    data: bytes
+    data: bytes = field(repr=False)
     heatmap: bool
     request_id: str
 
@@ -45,8 +45,12 @@ class Answered:
     answer: Prediction | ImageError
 
 
-async def read_upload(request: Request, file: UploadFile, heatmap: bool = False) -> Upload:
-    """Multipart field `file`: a radiograph as JPEG, PNG, TIFF, WebP or DICOM; `heatmap=true` adds a heatmap."""
+async def read_upload(
+    request: Request,
+    file: Annotated[UploadFile, File(description="One radiograph as JPEG, PNG, TIFF, WebP or DICOM.")],
+    heatmap: Annotated[bool, Query(description="Add a heatmap to the answer.")] = False,
+) -> Upload:
+    """The request's own form and query; FastAPI checks them."""
     return Upload(await file.read(), heatmap, request.state.request_id)
 
 

@@ -4,16 +4,17 @@ import argparse
 import contextlib
 import os
 import shutil
-import signal
+import socket
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
 
 from pneumonia import DISCLAIMER
-from pneumonia.errors import ConfigError
+from pneumonia.errors import ConfigError, PneumoniaError
 from pneumonia.images import DEFAULT_LIMITS, Limits
 from pneumonia.registry.resolve import add_bundle_options, resolve_bundle
+from pneumonia.serving.lifecycle import StopSignals, end_processes
 
 _HOSTS = ("127.0.0.1", "0.0.0.0", "::")  # noqa: S104 (a choice, not the default)
 
@@ -21,17 +22,21 @@ _HOSTS = ("127.0.0.1", "0.0.0.0", "::")  # noqa: S104 (a choice, not the default
 def main(arguments: list[str]) -> None:
     """Serve until SIGINT or SIGTERM."""
     options = _parse(arguments)
+    stop = StopSignals()
     bundle = resolve_bundle(options)
+    _check_address(options.host, options.port)
     if bundle.synthetic:
         _say("**** SYNTHETIC PHANTOMS: this bundle was trained on no patient's film and means nothing for people. ****")
     limits = Limits(options.max_bytes, options.max_pixels)
-    with _metrics_folder(), _page(options):
+    with contextlib.suppress(KeyboardInterrupt), _metrics_folder(), _page(options):
         # Imported here: prometheus_client reads its folder's name when it is imported.
+        from pneumonia.inference.engine import OnnxRuntimeEngine
         from pneumonia.serving.server import ServerOptions, build_server
 
-        server = build_server(bundle, options.registry, ServerOptions(options.workers, limits, options.max_batch_size))
+        OnnxRuntimeEngine(bundle.graph, threads=1)  # one clear error now, not a trace from every worker
+        settings = ServerOptions(options.workers, limits, options.max_batch_size)
+        server = build_server(bundle, options.registry, settings, stop)
         _say(f"{bundle.label} on http://{options.host}:{options.port} with {options.workers} workers. {DISCLAIMER}")
-        _stop_on_sigterm()
         try:
             server.run(
                 host=options.host,
@@ -40,8 +45,10 @@ def main(arguments: list[str]) -> None:
                 access_log=False,
                 generate_client_file=False,
             )
-        except OSError as error:
-            raise ConfigError(f"Can't listen on {options.host}:{options.port} ({error.strerror}).") from error
+        except (EOFError, ConnectionError, RuntimeError) as error:
+            raise PneumoniaError("A worker ended unexpectedly, or did not start; the server stopped.") from error
+        finally:
+            end_processes()
 
 
 def _parse(arguments: list[str]) -> argparse.Namespace:
@@ -97,17 +104,14 @@ def _page(options: argparse.Namespace) -> Iterator[None]:
             page.kill()
 
 
-def _stop_on_sigterm() -> None:
-    """SIGTERM ends the server as Ctrl+C does: LitServe then stops its processes in order."""
-    parent = os.getpid()
-
-    def interrupt(number: int, frame: object) -> None:
-        del number, frame
-        # Processes forked from this one inherit the handler, and stop by themselves.
-        if os.getpid() == parent:
-            raise KeyboardInterrupt
-
-    signal.signal(signal.SIGTERM, interrupt)
+def _check_address(host: str, port: int) -> None:
+    """Raise `ConfigError` when nothing can listen there; uvicorn would say so later, and less clearly."""
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise ConfigError(f"Can't listen on {host}:{port} ({error.strerror}); choose another --port.") from error
 
 
 def _positive(text: str) -> int:

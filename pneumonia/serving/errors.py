@@ -10,7 +10,7 @@ STATUS_OF_IMAGE_ERROR: dict[type[ImageError], int] = {
     UnsupportedImageError: 415,
 }
 
-# Codes of errors that are not about an image. Messages of other statuses are the status's own phrase.
+# Codes of errors that are not about an image.
 CODE_OF_STATUS = {
     400: "bad_request",
     401: "unauthorized",
@@ -22,6 +22,17 @@ CODE_OF_STATUS = {
     500: "internal_error",
     503: "unavailable",
     504: "timeout",
+}
+
+# What is said of them; of a status that is not here, its own phrase.
+MESSAGE_OF_STATUS = {
+    400: "The body is no multipart form that can be read. Send the radiograph as multipart field `file`.",
+    404: "There is nothing at this path; /openapi.json lists what there is.",
+    405: "This path takes other methods; the header Allow names them.",
+    413: "The body is larger than the server accepts. Send a smaller file.",
+    500: "The server failed; the request can be sent again.",
+    503: "The server is busy; send the request again in a moment.",
+    504: "No worker took the request in time; it can be sent again.",
 }
 
 

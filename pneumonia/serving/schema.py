@@ -1,0 +1,90 @@
+"""The bodies of the HTTP contract as `/openapi.json` describes them; tests hold real answers against them."""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, Field
+
+# What each status of an error means here, with the codes that its body carries.
+_MEANING = {
+    400: "`damaged_image`: the file is empty, truncated or inconsistent. `bad_request`: the body is no multipart form.",
+    413: "`image_too_large`, `too_large`: more pixels or bytes than the server accepts.",
+    415: "`unsupported_image`: a format or a kind of image that is not read.",
+    422: "`invalid_request`: the field `file` is missing, or a parameter can't be read.",
+    500: "`internal_error`: the server failed; the request can be sent again.",
+    503: "`unavailable`: overloaded; Retry-After says when to come again.",
+    504: "`timeout`: no worker took the request in time; it can be sent again.",
+}
+
+
+class InputCheckBody(BaseModel):
+    """Whether the file can be a frontal chest film at all."""
+
+    passed: bool
+    reasons: list[str] = Field(description="Why not, in plain words.")
+
+
+class PredictionBody(BaseModel):
+    """What the model says of one radiograph."""
+
+    prediction: str = Field(description="The name of the class.", examples=["PNEUMONIA"])
+    class_index: int = Field(ge=0, description="Its place among the classes of `/model/info`.")
+    probability: float = Field(ge=0, le=1, description="Of pneumonia, calibrated.")
+    threshold: float = Field(ge=0, le=1, description="At this probability or above the film is called pneumonia.")
+    abstained: bool = Field(description="Do not use the answer: `input_check` says why.")
+    input_check: InputCheckBody
+    model: str = Field(description="`name:version` of the bundle.", examples=["cnn:bd927f2484a9"])
+    request_id: str
+    heatmap: str | None = Field(
+        None, description="Base64 PNG of the film's own size, with `heatmap=true` only: bright is for pneumonia."
+    )
+
+
+class ErrorDetail(BaseModel):
+    """What was wrong and what to do."""
+
+    code: str = Field(description="Stable, for programs.", examples=["damaged_image"])
+    message: str = Field(description="For people.")
+
+
+class ErrorBody(BaseModel):
+    """The body of every error."""
+
+    error: ErrorDetail
+    request_id: str
+
+
+class HealthBody(BaseModel):
+    """Whether every worker can predict."""
+
+    status: Literal["ok", "starting"]
+
+
+class OperatingPointBody(BaseModel):
+    """What turns a logit into a decision."""
+
+    temperature: float = Field(gt=0)
+    threshold: float = Field(ge=0, le=1)
+    rule: str
+
+
+class ModelInfoBody(BaseModel):
+    """The bundle that is loaded."""
+
+    name: str
+    version: str
+    alias: str | None = Field(description="What the registry calls it, where it came from one.")
+    created: str
+    classes: list[str]
+    input_size: int = Field(description="Side in pixels of the square that the graph takes.")
+    parameters: int
+    operating_point: OperatingPointBody
+    metrics: dict[str, Any] = Field(description="By split; figures have `value`, `low` and `high`: a 95% interval.")
+    provenance: dict[str, Any] = Field(description="Data digest, configuration, seed, commit and versions.")
+    synthetic: bool = Field(description="Trained on phantoms: it means nothing for people.")
+    wandb_artifact: dict[str, Any] | None
+    disclaimer: str
+
+
+def error_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """FastAPI's `responses` for errors of these statuses."""
+    return {status: {"model": ErrorBody, "description": _MEANING[status]} for status in statuses}

@@ -1,0 +1,100 @@
+"""Servers that a test starts, signals and reads the log of; and the films that it sends them."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+READY = 60.0
+ENDED = 60.0
+
+
+@dataclass
+class Running:
+    """A server of the test's own, the leader of its process group."""
+
+    process: "subprocess.Popen[bytes]"
+    url: str
+    log: Path
+
+    @property
+    def text(self) -> str:
+        """What it printed so far, on both streams."""
+        return self.log.read_text(errors="replace")
+
+    def family(self) -> list[psutil.Process]:
+        """Its processes."""
+        parent = psutil.Process(self.process.pid)
+        return [parent, *parent.children(recursive=True)]
+
+    def wait_until_ready(self) -> None:
+        deadline = time.monotonic() + READY
+        while time.monotonic() < deadline and self.process.poll() is None:
+            try:
+                if httpx.get(f"{self.url}/health", timeout=5).status_code == 200:
+                    return
+            except httpx.TransportError:
+                pass
+            time.sleep(0.05)
+        pytest.fail(f"the server did not start:\n{self.text}")
+
+    def end(self, number: int = signal.SIGTERM, group: bool = False) -> tuple[int, list[psutil.Process]]:
+        """Its exit code after a signal to it, or to all of its group, and which of its processes outlived it."""
+        family = self.family()
+        (os.killpg if group else os.kill)(self.process.pid, number)
+        code = self.process.wait(timeout=ENDED)
+        return code, psutil.wait_procs(family, timeout=5)[1]
+
+
+@pytest.fixture(scope="session")
+def starter(bundle_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Running]]:
+    """Start `pneumonia serve` with more options; on the bundle, unless `bundle=False`. All are killed in the end."""
+    started: list[Running] = []
+
+    def start(*options: object, bundle: bool = True, ready: bool = True, **process: object) -> Running:
+        with socket.socket() as listener:
+            listener.bind(("127.0.0.1", 0))
+            port = listener.getsockname()[1]
+        chosen = ["--bundle", str(bundle_dir)] if bundle else []
+        words = ["serve", *chosen, "--port", str(port), "--workers", "2", *map(str, options)]
+        log = tmp_path_factory.mktemp("serving") / "log"
+        with log.open("wb") as output:
+            process_options = {"stdout": output, "stderr": subprocess.STDOUT, "start_new_session": True, **process}
+            popen = subprocess.Popen([sys.executable, "-m", "pneumonia", *words], **process_options)  # type: ignore[call-overload]
+        server = Running(popen, f"http://127.0.0.1:{port}", log)
+        started.append(server)
+        if ready:
+            server.wait_until_ready()
+        return server
+
+    yield start
+    for server in started:
+        if server.process.poll() is None:
+            server.process.terminate()
+    for server in started:
+        try:
+            server.process.wait(timeout=20)
+        except subprocess.TimeoutExpired:
+            os.killpg(server.process.pid, signal.SIGKILL)
+            server.process.wait()
+
+
+@pytest.fixture(scope="session")
+def talkative(starter: Callable[..., Running]) -> Running:
+    """A server with two workers and low limits that logs whatever it would ever log."""
+    return starter("--max-bytes", 100_000, "--max-pixels", 250_000, "--log-level", "debug")
+
+
+@pytest.fixture(scope="session")
+def film(tree: Path) -> bytes:
+    """The bytes of one film."""
+    return (tree / "val" / "PNEUMONIA" / "person60_bacteria_60.jpeg").read_bytes()

@@ -1,0 +1,88 @@
+"""Requests that are answered together are answered as if each were alone."""
+
+import json
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from queue import Queue
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+
+from pneumonia.bundle import load_bundle
+from pneumonia.images import DEFAULT_LIMITS
+from pneumonia.inference.predictor import Predictor
+from pneumonia.serving.api import RadiographAPI, Upload
+
+if TYPE_CHECKING:
+    from tests.serving.conftest import Running
+
+
+@pytest.fixture(scope="module")
+def api(bundle_dir: Path) -> RadiographAPI:
+    api = RadiographAPI(bundle_dir, DEFAULT_LIMITS, max_batch_size=4)
+    api.request_timeout = 30.0
+    api.setup("cpu")
+    return api
+
+
+def answers_of(api: RadiographAPI, uploads: list[Upload]) -> list[tuple[int, dict[str, Any]]]:
+    decoded = api.batch([api.decode_request(upload) for upload in uploads])
+    responses = [api.encode_response(output) for output in api.unbatch(api.predict(decoded))]
+    return [(response.status_code, json.loads(response.body)) for response in responses]
+
+
+def test_a_bad_file_fails_alone(api: RadiographAPI, film: bytes) -> None:
+    uploads = [Upload(film, False, "a"), Upload(b"", False, "b"), Upload(film, True, "c"), Upload(b"x", True, "d")]
+    answers = answers_of(api, uploads)
+    assert [status for status, _ in answers] == [200, 400, 200, 415]
+    assert [body["request_id"] for _, body in answers] == ["a", "b", "c", "d"]
+    assert ["heatmap" in body for _, body in answers] == [False, False, True, False]
+
+
+def test_a_batch_of_bad_files_alone_is_answered(api: RadiographAPI) -> None:
+    assert [status for status, _ in answers_of(api, [Upload(b"", False, "a")] * 3)] == [400] * 3
+
+
+def test_an_upload_is_logged_without_its_bytes() -> None:
+    assert "DOE" not in repr(Upload(b"DOE", False, "a"))
+
+
+@pytest.mark.parametrize(("waiting", "taken"), [(0, 0), (1, 1), (3, 3), (4, 4), (9, 4)])
+def test_what_waits_is_taken_up_to_the_largest_batch(api: RadiographAPI, waiting: int, taken: int) -> None:
+    queue = queue_of(range(waiting))
+    batch, timed_out = api.loop.get_batch_requests(api, queue, None)
+    assert [payload for _, _, payload in batch] == list(range(taken))
+    assert (timed_out, queue.qsize()) == ([], waiting - taken)
+
+
+def test_a_request_that_has_waited_too_long_is_not_run(api: RadiographAPI) -> None:
+    batch, timed_out = api.loop.get_batch_requests(api, queue_of([0, 1], since=-1e9), None)
+    assert (batch, timed_out) == ([], [(0, "uid-0"), (0, "uid-1")])
+
+
+def test_fifty_clients_at_once_each_get_the_answer_to_their_own_film(
+    talkative: "Running", bundle_dir: Path, tree: Path
+) -> None:
+    paths = sorted(tree.rglob("*.jpeg"))[:50]
+    predictor = Predictor(load_bundle(bundle_dir))
+    expected = [predictor.predict([predictor.read(path)])[0].probability for path in paths]
+
+    def ask(path: Path) -> tuple[float, str]:
+        files, headers = {"file": path.read_bytes()}, {"X-Request-ID": path.stem}
+        response = httpx.post(f"{talkative.url}/predict", files=files, headers=headers, timeout=60)
+        return response.json()["probability"], response.json()["request_id"]
+
+    with ThreadPoolExecutor(50) as pool:
+        answers = list(pool.map(ask, paths))
+    assert [name for _, name in answers] == [path.stem for path in paths]
+    assert [probability for probability, _ in answers] == pytest.approx(expected, abs=1e-5)
+    assert len({round(probability, 6) for probability, _ in answers}) > 25
+
+
+def queue_of(payloads: "range | list[int]", since: float | None = None) -> "Queue[Any]":
+    queue: Queue[Any] = Queue()
+    for payload in payloads:
+        queue.put((0, f"uid-{payload}", time.monotonic() if since is None else since, payload))
+    return queue
