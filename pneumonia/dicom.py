@@ -121,7 +121,7 @@ def _inflate(deflated: bytes, limits: Limits) -> bytes:
 
 def _check(dataset: Dataset, limits: Limits) -> None:
     if not dataset:  # pydicom keeps nothing of a file that ends within an element of undefined length
-        raise DamagedImageError("The DICOM file is truncated; export or send it again.")
+        raise DamagedImageError("The DICOM file is truncated or holds no image; send a radiograph as a whole.")
     rows, columns = int(dataset.get("Rows") or 0), int(dataset.get("Columns") or 0)
     if not (rows and columns):
         raise UnsupportedImageError("The DICOM file holds no image; send a radiograph (CR, DX or similar).")
@@ -136,7 +136,7 @@ def _check(dataset: Dataset, limits: Limits) -> None:
         raise UnsupportedImageError(f"The DICOM file holds {frames} frames; send one radiograph a file.")
     photometric = str(dataset.get("PhotometricInterpretation", ""))
     if int(dataset.get("SamplesPerPixel") or 1) != 1 or photometric not in ("MONOCHROME1", "MONOCHROME2"):
-        raise UnsupportedImageError("The DICOM file is in colour; radiographs are MONOCHROME1 or MONOCHROME2.")
+        raise UnsupportedImageError("The DICOM file is in colour or does not say that it is gray; send a radiograph.")
     stored, highest = int(dataset.BitsStored), int(dataset.get("HighBit") or 0)
     if max(stored, highest + 1) > 16:
         raise UnsupportedImageError("Pixels of more than 16 bits are not read; a radiograph has 8 to 16.")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image
+from PIL import ImageFile, Jpeg2KImagePlugin, JpegImagePlugin
 from pydicom.uid import (
     JPEG2000,
     UID,
@@ -87,7 +87,7 @@ def decode_frame(frame: bytes, syntax: UID, rows: int, columns: int, bits: int) 
     if markers is _JPEG_2000:
         values = _decode_jpeg_2000(frame, header)
     elif markers is _SEQUENTIAL and header.precision == 8:
-        values = _open(frame, "JPEG", header, modes=("L",))
+        values = _decode_with(JpegImagePlugin.JpegImageFile, frame, header)
     else:
         values = _decode_with_gdcm(frame, syntax, header)
     if syntax in _LOSSY and header.precision > bits:
@@ -148,9 +148,10 @@ def _jpeg_2000_header(codestream: bytes) -> _Header:
     return _Header(right - left, bottom - top, components, (depth & 0x7F) + 1, 0, bool(depth & 0x80))
 
 
-def _open(frame: bytes, format_name: str, header: _Header, modes: tuple[str, ...]) -> "NDArray[np.integer]":
-    with Image.open(io.BytesIO(frame), formats=(format_name,)) as image:
-        if image.size != (header.width, header.height) or image.mode not in modes:
+def _decode_with(reader: type[ImageFile.ImageFile], frame: bytes, header: _Header) -> "NDArray[np.integer]":
+    """By one of Pillow's readers; asked by `Image.open` for JPEG 2000 it would import those of all its formats."""
+    with reader(io.BytesIO(frame)) as image:
+        if image.size != (header.width, header.height) or image.mode not in ("L", "I;16"):
             raise DamagedImageError("The compressed image's header contradicts itself; export the film again.")
         values: NDArray[np.integer] = np.asarray(image)
     return values
@@ -158,7 +159,7 @@ def _open(frame: bytes, format_name: str, header: _Header, modes: tuple[str, ...
 
 def _decode_jpeg_2000(frame: bytes, header: _Header) -> "NDArray[np.integer]":
     """Undo what Pillow does to gray JPEG 2000: it fills up 8 or 16 bits, and lifts signed values above 0."""
-    filled = _open(frame, "JPEG2000", header, modes=("L", "I;16"))
+    filled = _decode_with(Jpeg2KImagePlugin.Jpeg2KImageFile, frame, header)
     values = filled.astype(np.int32) >> (filled.dtype.itemsize * 8 - header.precision)
     return values - (2 ** (header.precision - 1) if header.signed else 0)
 

@@ -65,7 +65,10 @@ def sha256_of(path: Path | str) -> str:
 
 
 def _beside(path: Path, suffix: str) -> Path:
-    """A hidden name of its own in the folder of `path`: a rename within one folder is atomic."""
+    """A hidden name of its own in the folder of `path`: a rename within one folder is atomic.
+
+    A killed process leaves it behind; `data.destination` knows such names and clears them away.
+    """
     name = path.name.encode(errors="replace")[:_LONGEST_NAME].decode(errors="ignore")
     return path.parent / f".{name}.{secrets.token_hex(4)}.{suffix}"
 

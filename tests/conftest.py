@@ -28,7 +28,7 @@ def pytest_configure() -> None:
     os.environ["WANDB_MODE"] = "offline"
     # Networks this small gain nothing from threads, and on a busy machine wait for each other a hundred times as long.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    settings.register_profile("project", deadline=None)  # a busy machine is no failure
+    settings.register_profile("project", deadline=None, max_examples=50)  # a busy machine is no failure
     settings.load_profile("project")
     for variable in ("PNEUMONIA_REGISTRY", "PNEUMONIA_DATA_SOURCE"):
         os.environ.pop(variable, None)

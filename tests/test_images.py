@@ -227,9 +227,12 @@ def test_the_size_is_that_of_the_upright_film(format_name: str, orientation: int
     assert image_size(oriented(format_name, orientation)) == ((HEIGHT, WIDTH) if swapped else (WIDTH, HEIGHT))
 
 
-@pytest.mark.parametrize("exif", [b"Exif\0\0", b"Exif\0\0II*\0\xff\xff\xff\xff", b"Exif\0\0 nothing of the kind"])
+ORIENTATION_IN_WORDS = b"II*\0\x08\0\0\0\x01\0" + struct.pack("<HHI4s", 274, 2, 4, b"top\0") + bytes(4)
+
+
+@pytest.mark.parametrize("exif", [b"", b"II*\0\xff\xff\xff\xff", b" nothing of the kind", ORIENTATION_IN_WORDS])
 def test_damaged_exif_does_not_keep_a_film_from_being_read(exif: bytes) -> None:
-    assert read_radiograph(encode(GRAY, "JPEG", exif=exif)).pixels.shape == (HEIGHT, WIDTH)
+    assert read_radiograph(encode(GRAY, "JPEG", exif=b"Exif\0\0" + exif)).pixels.shape == (HEIGHT, WIDTH)
 
 
 def test_a_tiff_is_not_turned_by_its_xmp_alone() -> None:

@@ -29,13 +29,19 @@ def add_bundle_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def chosen_alias(options: argparse.Namespace) -> str | None:
+    """What the registry calls the bundle that the options name; None when it does not come from there."""
+    if options.bundle is not None:
+        return None
+    if options.registry is not None:
+        return str(options.registry)
+    held = any(BEST in entry.aliases for entry in LocalRegistry(registry_root()).list())
+    return BEST if held else None
+
+
 def resolve_bundle(options: argparse.Namespace) -> Bundle:
     """Load and verify the bundle that the options name. Raises `BundleError` and `RegistryError`."""
     if options.bundle is not None:
         return load_bundle(options.bundle)
-    registry = LocalRegistry(registry_root())
-    if options.registry is not None:
-        return load_bundle(registry.pull(options.registry))
-    if any(BEST in entry.aliases for entry in registry.list()):
-        return load_bundle(registry.pull(BEST))
-    return load_bundle(REFERENCE)
+    alias = chosen_alias(options)
+    return load_bundle(REFERENCE if alias is None else LocalRegistry(registry_root()).pull(alias))

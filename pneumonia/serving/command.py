@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pneumonia import DISCLAIMER
 from pneumonia.errors import ConfigError, PneumoniaError
 from pneumonia.images import DEFAULT_LIMITS, Limits
-from pneumonia.registry.resolve import add_bundle_options, resolve_bundle
+from pneumonia.registry.resolve import add_bundle_options, chosen_alias, resolve_bundle
 from pneumonia.serving.lifecycle import StopSignals, end_processes
 
 _HOSTS = ("127.0.0.1", "0.0.0.0", "::")  # noqa: S104 (a choice, not the default)
@@ -35,7 +35,7 @@ def main(arguments: list[str]) -> None:
 
         OnnxRuntimeEngine(bundle.graph, threads=1)  # one clear error now, not a trace from every worker
         settings = ServerOptions(options.workers, limits, options.max_batch_size)
-        server = build_server(bundle, options.registry, settings, stop)
+        server = build_server(bundle, chosen_alias(options), settings, stop)
         _say(f"{bundle.label} on http://{options.host}:{options.port} with {options.workers} workers. {DISCLAIMER}")
         try:
             server.run(

@@ -171,6 +171,7 @@ def test_a_cache_that_does_not_fit_on_the_disk_is_refused_before_it_is_begun(tre
         open_cache(scan_tree(tree), 10**7, tmp_path)
 
 
+@pytest.mark.slow
 def test_a_killed_build_goes_on_without_decoding_again_what_was_done(
     tmp_path: Path, open_in_process: Callable[[Manifest, Path], "subprocess.Popen[str]"]
 ) -> None:

@@ -180,7 +180,7 @@ def test_it_serves_what_the_registry_calls_best_or_what_it_is_told(
 ) -> None:
     server = starter(*options, bundle=False, cwd=tmp_path)
     info = httpx.get(f"{server.url}/model/info").json()
-    assert info["version"] == registry[alias]
+    assert (info["version"], info["alias"]) == (registry[alias], alias)
     assert server.end() == (0, [])
 
 
@@ -189,5 +189,5 @@ def test_it_serves_what_the_registry_calls_best_or_what_it_is_told(
 def test_without_a_registry_it_serves_the_reference_bundle(starter: "Start", tmp_path: Path) -> None:
     server = starter(bundle=False, cwd=tmp_path)
     info = httpx.get(f"{server.url}/model/info").json()
-    assert info["version"] == json.loads((REFERENCE / MANIFEST).read_text())["version"]
+    assert (info["version"], info["alias"]) == (json.loads((REFERENCE / MANIFEST).read_text())["version"], None)
     assert server.end() == (0, [])

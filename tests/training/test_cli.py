@@ -16,7 +16,7 @@ from torchvision import models
 
 from pneumonia.data.manifest import SYNTHETIC_MARKER, scan_tree
 from pneumonia.errors import ConfigError, DataError
-from pneumonia.training.cli import main
+from pneumonia.training.cli import PneumoniaCLI, main
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 # A step or two an epoch.
@@ -49,6 +49,12 @@ def snapshot(folder: Path) -> dict[str, tuple[int, bytes]]:
     return {str(path): (path.stat().st_mtime_ns, path.read_bytes()) for path in files}
 
 
+@pytest.fixture(scope="module")
+def brief(training_words: TrainingWords, tmp_path_factory: pytest.TempPathFactory) -> PneumoniaCLI:
+    """What is left in memory of a run of two steps; its folder is the trainer's."""
+    return main(training_words("fit", tmp_path_factory.mktemp("runs") / "brief", *BRIEF))
+
+
 @pytest.fixture
 def own_run(run: Path, tmp_path: Path) -> Path:
     """A copy of the run that a test may change."""
@@ -79,9 +85,9 @@ def test_the_config_of_a_run_repeats_it_bit_for_bit(run: Path, tmp_path: Path) -
     assert (tmp_path / "again" / "metrics.csv").read_bytes() == (run / "metrics.csv").read_bytes()
 
 
-def test_another_seed_gives_other_weights(run: Path, training_words: TrainingWords, tmp_path: Path) -> None:
-    main(training_words("fit", tmp_path, "--seed_everything=1"))
-    assert not same_weights(run, tmp_path)
+def test_another_seed_gives_other_weights(brief: PneumoniaCLI, training_words: TrainingWords, tmp_path: Path) -> None:
+    main(training_words("fit", tmp_path, *BRIEF, "--seed_everything=1"))
+    assert not same_weights(Path(brief.trainer.default_root_dir), tmp_path)
     assert checkpoint(tmp_path)["provenance"]["seed"] == 1
 
 
@@ -124,63 +130,56 @@ def test_a_run_is_not_resumed_as_one_of_another_length(own_run: Path, training_w
     assert (own_run / "metrics.csv").read_bytes() == before
 
 
-def test_resuming_where_there_is_nothing_begins_anew(run: Path, training_words: TrainingWords, tmp_path: Path) -> None:
-    main(training_words("fit", tmp_path, "--ckpt_path=last"))
-    assert same_weights(run, tmp_path)
-
-
 def test_a_run_can_be_taken_up_from_its_best_epoch(own_run: Path, training_words: TrainingWords) -> None:
     made = main(training_words("fit", own_run, "--ckpt_path=best"))
     assert made.trainer.ckpt_path == str(own_run / "checkpoints" / "best.ckpt")
 
 
-@pytest.mark.parametrize("command", ["validate", "test", "predict"])
-def test_measuring_a_run_leaves_its_history_and_checkpoints(
-    own_run: Path, training_words: TrainingWords, command: str
-) -> None:
-    before = snapshot(own_run)
-    main(training_words(command, own_run, "--ckpt_path=best"))
-    after = snapshot(own_run)
-    kept = [name for name in before if name.endswith((".csv", ".ckpt", "config.yaml", ".svg"))]
-    assert {name: after[name] for name in kept} == {name: before[name] for name in kept}
+@pytest.fixture(scope="module")
+def measured(run: Path, training_words: TrainingWords, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the run on which validate, test and predict were run."""
+    folder = Path(shutil.copytree(run, tmp_path_factory.mktemp("runs") / "measured"))
+    for command in ("validate", "test", "predict"):
+        main(training_words(command, folder, "--ckpt_path=last"))
+    return folder
 
 
-def test_validate_finds_again_what_was_measured_while_training(own_run: Path, training_words: TrainingWords) -> None:
-    main(training_words("validate", own_run, "--ckpt_path=last"))
-    measured, logged = rows_of(own_run / "validate_metrics.csv")[-1], rows_of(own_run / "metrics.csv")
+def test_measuring_a_run_leaves_its_history_and_checkpoints(run: Path, measured: Path) -> None:
+    kept = ["metrics.csv", "config.yaml", "curves.svg", "checkpoints/best.ckpt", "checkpoints/last.ckpt"]
+    assert [(measured / name).read_bytes() for name in kept] == [(run / name).read_bytes() for name in kept]
+
+
+def test_validate_finds_again_what_was_measured_while_training(measured: Path) -> None:
+    [again], logged = rows_of(measured / "validate_metrics.csv"), rows_of(measured / "metrics.csv")
     for name in ("val/loss", "val/auroc", "val/accuracy"):
-        assert float(measured[name]) == pytest.approx([float(row[name]) for row in logged if row[name]][-1], rel=1e-5)
+        assert float(again[name]) == pytest.approx([float(row[name]) for row in logged if row[name]][-1], rel=1e-5)
 
 
-def test_predict_writes_a_probability_of_each_class_for_each_test_film(
-    own_run: Path, training_words: TrainingWords, tree: Path
-) -> None:
-    main(training_words("predict", own_run, "--ckpt_path=best"))
-    rows = rows_of(own_run / "predictions.csv")
+def test_predict_writes_a_probability_of_each_class_for_each_test_film(measured: Path, tree: Path) -> None:
+    rows = rows_of(measured / "predictions.csv")
     films = [row for row in scan_tree(tree).rows if row.split == "test"]
     assert [(row["path"], row["label"]) for row in rows] == [(film.path, film.label) for film in films]
     assert all(float(row["NORMAL"]) + float(row["PNEUMONIA"]) == pytest.approx(1) for row in rows)
 
 
-def test_test_measures_what_predict_predicts(own_run: Path, training_words: TrainingWords) -> None:
+def test_test_measures_what_predict_predicts(measured: Path) -> None:
     from sklearn.metrics import accuracy_score, roc_auc_score
 
-    for command in ("predict", "test"):
-        main(training_words(command, own_run, "--ckpt_path=last"))
-    rows = rows_of(own_run / "predictions.csv")
+    rows = rows_of(measured / "predictions.csv")
     sick = np.array([row["label"] == "PNEUMONIA" for row in rows])
     probability = np.array([float(row["PNEUMONIA"]) for row in rows])
-    [measured] = rows_of(own_run / "test_metrics.csv")
-    assert float(measured["test/auroc"]) == pytest.approx(roc_auc_score(sick, probability), abs=1e-6)
-    assert float(measured["test/accuracy"]) == pytest.approx(accuracy_score(sick, probability > 0.5), abs=1e-6)
+    [figures] = rows_of(measured / "test_metrics.csv")
+    assert float(figures["test/auroc"]) == pytest.approx(roc_auc_score(sick, probability), abs=1e-6)
+    assert float(figures["test/accuracy"]) == pytest.approx(accuracy_score(sick, probability > 0.5), abs=1e-6)
 
 
 def test_training_stops_early_when_validation_no_longer_improves(training_words: TrainingWords, tmp_path: Path) -> None:
-    stop = ["--early_stopping.min_delta=100", "--early_stopping.patience=2", "--trainer.max_epochs=9"]
+    stop = ["--early_stopping.min_delta=100", "--early_stopping.patience=1", "--trainer.max_epochs=9"]
     main(training_words("fit", tmp_path, *BRIEF, *stop))
-    assert checkpoint(tmp_path)["epoch"] == 2
+    assert checkpoint(tmp_path)["epoch"] == 1
 
 
+@pytest.mark.slow
 def test_the_best_checkpoint_is_of_the_epoch_with_the_best_auroc(training_words: TrainingWords, tmp_path: Path) -> None:
     main(training_words("fit", tmp_path, "--trainer.max_epochs=5", "--model.learning_rate=0.02"))
     aurocs = column(tmp_path / "metrics.csv", "val/auroc")
@@ -194,32 +193,34 @@ def test_a_network_learns_what_there_is_to_learn(training_words: TrainingWords, 
     assert min(losses[-3:]) < 0.8 * losses[0]
 
 
-def test_classes_are_weighed_so_that_each_counts_the_same(training_words: TrainingWords, tmp_path: Path) -> None:
-    made = main(training_words("fit", tmp_path, *BRIEF))
-    counts = torch.tensor(made.datamodule.class_counts(), dtype=torch.float32)
-    weights = made.model.class_weights
-    assert weights is not None
+def test_classes_are_weighed_so_that_each_counts_the_same(brief: PneumoniaCLI) -> None:
+    counts, weights = torch.tensor(brief.datamodule.class_counts()), brief.model.class_weights
     torch.testing.assert_close(weights * counts, counts.sum().expand(2) / 2)
 
 
-def test_biases_and_normalisation_do_not_decay(training_words: TrainingWords, tmp_path: Path) -> None:
-    made = main(training_words("fit", tmp_path, *BRIEF))
-    decaying, others = made.trainer.optimizers[0].param_groups
+def test_biases_and_normalisation_do_not_decay(brief: PneumoniaCLI) -> None:
+    decaying, others = brief.trainer.optimizers[0].param_groups
     assert decaying["weight_decay"] > 0
     assert others["weight_decay"] == 0
     assert all(parameter.ndim > 1 for parameter in decaying["params"])
     assert all(parameter.ndim == 1 for parameter in others["params"])
     trained = sum(len(group["params"]) for group in (decaying, others))
-    assert trained == len(list(made.model.network.parameters()))
+    assert trained == len(list(brief.model.network.parameters()))
 
 
-@pytest.mark.parametrize("steps", [1, 3])
-def test_a_run_of_very_few_steps_has_a_schedule(training_words: TrainingWords, tmp_path: Path, steps: int) -> None:
-    made = main(training_words("fit", tmp_path, *BRIEF, f"--trainer.limit_train_batches={steps}"))
-    assert made.trainer.global_step == steps
+def test_a_run_of_one_step_has_a_schedule(training_words: TrainingWords, tmp_path: Path) -> None:
+    made = main(training_words("fit", tmp_path, *BRIEF, "--trainer.limit_train_batches=1"))
+    assert made.trainer.global_step == 1
 
 
-@pytest.mark.parametrize("config", sorted(path.stem for path in CONFIGS.glob("*.yaml")))
+@pytest.mark.parametrize(
+    "config",
+    [
+        pytest.param(path.stem, marks=[pytest.mark.slow] if path.stem == "transfer" else [])
+        for path in sorted(CONFIGS.glob("*.yaml"))
+        if path.stem != "debug"  # the run of many other tests
+    ],
+)
 def test_every_config_runs(training_words: TrainingWords, tmp_path: Path, config: str) -> None:
     small = ["--data.image_size=64", "--data.batch_size=8"]
     if "weights: DEFAULT" in (CONFIGS / f"{config}.yaml").read_text():
@@ -229,6 +230,7 @@ def test_every_config_runs(training_words: TrainingWords, tmp_path: Path, config
     assert checkpoint(tmp_path, "best")["global_step"] == 2
 
 
+@pytest.mark.slow
 def test_a_run_from_local_weights_does_not_need_them_any_more(training_words: TrainingWords, tmp_path: Path) -> None:
     weights = tmp_path / "weights.pt"
     torch.save(models.resnet18().state_dict(), weights)
@@ -255,8 +257,6 @@ def test_a_setting_that_does_not_exist_is_named(
     ("option", "named"),
     [
         ("--model.learning_rate=fast", "learning_rate"),
-        ("--data.batch_size=1.5", "batch_size"),
-        ("--model.network=pneumonia.models.Nonsense", "model.network"),
         ("--model.network=subprocess.Popen", "model.network"),
         ("--config=nowhere.yaml", "nowhere.yaml"),
     ],
@@ -275,9 +275,6 @@ def test_a_value_that_can_not_be_is_named(
     [
         (["--model.network.init_args.depths=[1]"], ConfigError, "widths and depths name 2 and 1 stages"),
         (["--data.root=nowhere"], DataError, "No X-ray files under nowhere"),
-        (["--data.batch_size=1000"], DataError, "lower data.batch_size"),
-        (["--data.validation_fraction=2"], DataError, "validation_fraction is 2"),
-        (["--ckpt_path=nowhere.ckpt"], ConfigError, "There is no checkpoint nowhere.ckpt"),
         (["--ckpt_path=best"], ConfigError, "There is no checkpoint .*best.ckpt"),
     ],
 )
@@ -288,9 +285,7 @@ def test_a_setting_that_can_not_work_is_an_error_that_says_so(
         main(training_words("fit", tmp_path, *options))
 
 
-@pytest.mark.parametrize(
-    ("command", "content"), [("fit", b""), ("validate", b"no checkpoint"), ("test", b"PK\3\4"), ("predict", b"\x80")]
-)
+@pytest.mark.parametrize(("command", "content"), [("fit", b"no checkpoint"), ("test", b"")])
 def test_a_file_that_is_no_checkpoint_is_an_error_that_names_it(
     training_words: TrainingWords, tmp_path: Path, command: str, content: bytes
 ) -> None:
@@ -299,9 +294,8 @@ def test_a_file_that_is_no_checkpoint_is_an_error_that_names_it(
         main(training_words(command, tmp_path / "run", f"--ckpt_path={tmp_path / 'garbage.ckpt'}"))
 
 
-@pytest.mark.parametrize("command", ["fit", "test"])
 def test_a_checkpoint_that_runs_a_command_is_refused_and_not_run(
-    run: Path, training_words: TrainingWords, tmp_path: Path, command: str
+    run: Path, training_words: TrainingWords, tmp_path: Path
 ) -> None:
     class Bomb:
         def __reduce__(self) -> object:
@@ -310,7 +304,7 @@ def test_a_checkpoint_that_runs_a_command_is_refused_and_not_run(
     bomb = tmp_path / "bomb.ckpt"
     torch.save({**checkpoint(run), "bomb": Bomb()}, bomb)
     with pytest.raises(ConfigError, match="is no checkpoint"):
-        main(training_words(command, tmp_path / "run", f"--ckpt_path={bomb}", "--weights_only=false"))
+        main(training_words("test", tmp_path / "run", f"--ckpt_path={bomb}", "--weights_only=false"))
     assert not (tmp_path / "exploded").exists()
 
 
