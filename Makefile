@@ -17,9 +17,12 @@ PORT ?= 8000
 # A mirror beside the checkout is taken when there is one; else the public copy; else, without network, phantoms.
 PNEUMONIA_DATA_SOURCE ?= $(wildcard ../shared/data/chest_xray)
 export PNEUMONIA_DATA_SOURCE
+# Also for the environments that pip builds packages in.
+export PIP_CONSTRAINT := $(abspath constraints.txt)
+export PIP_BUILD_CONSTRAINT := $(PIP_CONSTRAINT)
 
 PNEUMONIA := $(VENV)/bin/pneumonia
-INSTALL := pip install --quiet --constraint constraints.txt --editable
+INSTALL := pip install --quiet --editable
 TRAIN_ENV := $(VENV)/.train
 DEV_ENV := $(VENV)/.dev
 SERVE_ENV := $(SERVE_VENV)/.serve
@@ -127,14 +130,14 @@ bench: $(DEV_ENV) $(TREE) ## speed of training against the network alone and aga
 wheel: $(DEV_ENV) ## build a wheel, install it elsewhere, classify with it from outside the checkout
 	rm -rf dist && $(VENV)/bin/python -m build --quiet --wheel --outdir dist
 	rm -rf $(ARTIFACTS)/wheel && $(PYTHON) -m venv $(ARTIFACTS)/wheel
-	$(ARTIFACTS)/wheel/bin/pip install --quiet --constraint constraints.txt dist/*.whl
+	$(ARTIFACTS)/wheel/bin/pip install --quiet dist/*.whl
 	$(PNEUMONIA) data phantom --train 0 --val 0 --test 4 --output $(ARTIFACTS)/wheel/films
 	cd / && "$(abspath $(ARTIFACTS))/wheel/bin/pneumonia" classify "$(abspath $(ARTIFACTS))/wheel/films"
 
 constraints: ## write constraints.txt anew: the newest versions that pyproject.toml admits
 	rm -rf $(ARTIFACTS)/constraints && $(PYTHON) -m venv $(ARTIFACTS)/constraints
-	$(ARTIFACTS)/constraints/bin/pip install --quiet '.[train,serve,demo,tracking,data,dev]'
-	{ grep '^#' constraints.txt; $(ARTIFACTS)/constraints/bin/pip freeze --exclude pneumonia | grep -v ' @ '; } > constraints.new
+	env -u PIP_CONSTRAINT -u PIP_BUILD_CONSTRAINT $(ARTIFACTS)/constraints/bin/pip install --quiet '.[train,serve,demo,tracking,data,dev]'
+	{ grep '^#' constraints.txt; $(ARTIFACTS)/constraints/bin/pip freeze --all --exclude pneumonia --exclude pip | grep -v ' @ '; } > constraints.new
 	mv constraints.new constraints.txt
 
 clean: ## remove what the targets made, but not the data and not the environments
