@@ -90,6 +90,7 @@ class ChestXRayDataModule(L.LightningDataModule):
         self._manifest: Manifest | None = None
         self._splits: Splits | None = None
         self._images: NDArray[np.uint8] | None = None
+        self._first_epoch = 0
 
     @property
     def manifest(self) -> Manifest:
@@ -142,6 +143,16 @@ class ChestXRayDataModule(L.LightningDataModule):
         del stage
         self._images = open_cache(self.manifest, self.image_size, self.cache_dir)
 
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint keeps: the epoch that a resumed run begins with."""
+        if self.trainer is None:
+            return {}
+        return {"epoch": self.trainer.fit_loop.epoch_progress.current.processed}  # type: ignore[attr-defined]
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Begin with that epoch: loading processes fetch their first batches before Lightning names the epoch."""
+        self._first_epoch = int(state_dict.get("epoch", 0))
+
     def train_dataloader(self) -> DataLoader[Batch]:
         """Shuffled anew each epoch, by seed and epoch alone, so that a resumed run sees the same batches."""
         dataset = self._dataset("train")
@@ -153,6 +164,7 @@ class ChestXRayDataModule(L.LightningDataModule):
             shuffle=True,
             seed=self.seed * SEED_STRIDE,
         )
+        sampler.set_epoch(self._first_epoch)
         if len(dataset) < self.batch_size:
             raise DataError(
                 f"The {len(dataset)} training images of {self.root} do not fill one batch of {self.batch_size}; "

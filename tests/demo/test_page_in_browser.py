@@ -106,6 +106,7 @@ class Visit:
         tab.on("pageerror", lambda error: self.errors.append(str(error)))
         tab.on("request", self._note)
         tab.set_default_timeout(MILLISECONDS)
+        sync_api.expect.set_options(timeout=MILLISECONDS)
         tab.goto(url)
         tab.wait_for_selector(".state.ready")
 
@@ -118,7 +119,7 @@ class Visit:
 
     def read(self, text: str) -> None:
         """Wait until the answer's part says `text`."""
-        sync_api.expect(self.tab.locator("#answer")).to_contain_text(text, timeout=MILLISECONDS)
+        sync_api.expect(self.tab.locator("#answer")).to_contain_text(text)
 
     def see_heat(self, opacity: str) -> None:
         """Wait until the heatmap is this opaque over the film."""
@@ -318,7 +319,7 @@ def test_the_film_waits_for_an_api_that_is_down(visit: Open, films: dict[str, Pa
         page.read("can't be reached")
     finally:
         api.start()
-    sync_api.expect(page.tab.locator(".state.ready")).to_be_visible(timeout=MILLISECONDS)
+    sync_api.expect(page.tab.locator(".state.ready")).to_be_visible()
     page.tab.get_by_role("button", name="Try again").click()
     page.read("The model calls this film")
     sync_api.expect(page.tab.locator("#box .heat")).to_be_visible()
