@@ -34,6 +34,13 @@ def pytest_configure() -> None:
         os.environ.pop(variable, None)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that need a trained bundle are slow, whichever of them is the first to wait for it."""
+    for item in items:
+        if {"run", "bundle_dir", "server"} & set(getattr(item, "fixturenames", ())):
+            item.add_marker("slow")
+
+
 @pytest.fixture(scope="session")
 def command() -> Command:
     """`python -m pneumonia ...` as a process of its own."""

@@ -108,6 +108,14 @@ def test_worker_processes_give_the_same_batches(made: Made) -> None:
     assert rows_of(other.train_dataloader(), 1) == rows_of(data.train_dataloader(), 1)
 
 
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_resumed_run_begins_with_the_order_of_its_epoch(made: Made, workers: int) -> None:
+    data = made(num_workers=workers)
+    data.load_state_dict({"epoch": 2})
+    # Loading processes fetch their first batches as soon as there is an iterator: nobody names the epoch before.
+    assert rows_of(data.train_dataloader()) == rows_of(made().train_dataloader(), epoch=2)
+
+
 def test_the_classes_are_counted_among_the_training_films(made: Made) -> None:
     data = made()
     labels = [data.manifest.rows[index].label for index in data.splits.train]

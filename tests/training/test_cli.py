@@ -18,6 +18,9 @@ from pneumonia.data.manifest import SYNTHETIC_MARKER, scan_tree
 from pneumonia.errors import ConfigError, DataError
 from pneumonia.training.cli import PneumoniaCLI, main
 
+# Each is a run of its own.
+pytestmark = pytest.mark.slow
+
 CONFIGS = Path(__file__).parents[2] / "configs"
 # A step or two an epoch.
 BRIEF = ("--trainer.limit_train_batches=2", "--trainer.limit_val_batches=1", "--trainer.max_epochs=1")
