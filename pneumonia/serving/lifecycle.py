@@ -43,7 +43,8 @@ class StopSignals:
             if self._allowed:
                 self.check()
         elif multiprocessing.current_process().name.startswith(_HTTP_PROCESS) and not _serves():
-            raise SystemExit(0)
+            # At once: an exception would pass through whatever this process is in, and that may swallow or print it.
+            os._exit(0)
 
 
 def end_processes() -> None:
