@@ -10,9 +10,10 @@ from pneumonia.errors import BundleError, ConfigError
 from pneumonia.evaluation.operating_point import OperatingPoint
 from pneumonia.files import sha256_of, write_json
 
-SCHEMA = 1
+SCHEMA = 2
 MANIFEST = "bundle.json"
 GRAPH = "model.onnx"
+TYPICALITY = "typicality.npz"
 CARD = "MODEL_CARD.md"
 REFERENCE = Path(__file__).parent / "reference"
 
@@ -41,6 +42,11 @@ class Bundle:
     def graph(self) -> Path:
         """The ONNX file."""
         return self.directory / GRAPH
+
+    @property
+    def typicality(self) -> Path:
+        """What the input check compares films with."""
+        return self.directory / TYPICALITY
 
     @property
     def label(self) -> str:
@@ -122,9 +128,11 @@ def _own_checksum(content: dict[str, Any]) -> str:
 
 def _verify_files(directory: Path, content: dict[str, Any]) -> None:
     files = content.get("files")
-    if not isinstance(files, dict) or GRAPH not in files:
-        raise BundleError(f"{directory / MANIFEST} lists no {GRAPH}; export the bundle again.")
-    for name, expected in files.items():
+    listed = files if isinstance(files, dict) else {}
+    for name in (GRAPH, TYPICALITY):
+        if name not in listed:
+            raise BundleError(f"{directory / MANIFEST} lists no {name}; export the bundle again.")
+    for name, expected in listed.items():
         path = directory / name
         if Path(name).name != name or not path.is_file():
             raise BundleError(f"{directory} lacks the file {name!r} that its {MANIFEST} lists; pull it again.")

@@ -11,18 +11,19 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pneumonia.bundle import GRAPH, MANIFEST, Bundle, graph_version, write_bundle
+from pneumonia.bundle import GRAPH, MANIFEST, TYPICALITY, Bundle, graph_version, write_bundle
 from pneumonia.card import write_card
 from pneumonia.data.cache import open_cache
-from pneumonia.data.manifest import Manifest, scan_tree
+from pneumonia.data.manifest import Manifest, class_indices, scan_tree
 from pneumonia.data.splits import Splits, assign_splits
 from pneumonia.errors import BundleError, ConfigError, DataError
+from pneumonia.evaluation.conformal import check_coverage
 from pneumonia.evaluation.intervals import bootstrap_intervals
 from pneumonia.evaluation.operating_point import OperatingPoint, fit_operating_point, positive_probability
 from pneumonia.evaluation.thresholds import parse_rule
 from pneumonia.files import atomic_directory
-from pneumonia.inference.engine import OUTPUTS, OnnxRuntimeEngine
-from pneumonia.inference.predictor import Predictor
+from pneumonia.inference.engine import OUTPUTS, Engine, OnnxRuntimeEngine, run_in_batches
+from pneumonia.inference.typicality import Typicality, fit_typicality
 from pneumonia.models.outputs import NetworkOutput
 from pneumonia.training.callbacks import AtomicCheckpointIO
 from pneumonia.training.module import ChestXRayClassifier
@@ -39,20 +40,30 @@ _VIEWS_SEED = 0
 
 @dataclass(frozen=True)
 class ExportOptions:
-    """What to export, the data it was trained on, where to, the rule of the threshold, and how many augmented views.
+    """What to export, the data it was trained on, where to, how the operating point is fitted, and on how many views.
 
-    The operating point is fitted on each validation film as it is and in `views` augmented copies. Films from
-    elsewhere differ from train in sharpness and exposure, which is what augmentation varies: a point fitted on the
-    films as they are sits at the edge of what those happened to score.
+    `rule` and `coverage` are the run's own where they are None. The operating point is fitted on each validation film
+    as it is and in `views` augmented copies. Films from elsewhere differ from train in sharpness and exposure, which is
+    what augmentation varies: a point fitted on the films as they are sits at the edge of what those happened to score.
     """
 
     checkpoint: Path
     data: Path
     output: Path
     name: str
-    rule: str
     cache_dir: Path
+    rule: str | None = None
+    coverage: float | None = None
     views: int = 4
+
+
+@dataclass(frozen=True, eq=False)
+class _Films:
+    """Decoded images (n, S, S), their rows and their classes (n,)."""
+
+    images: "NDArray[np.uint8]"
+    manifest: Manifest
+    classes: "NDArray[np.int64]"
 
 
 class _Served(nn.Module):
@@ -74,7 +85,8 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--data", type=Path, default=Path("data/chest_xray"), help="the tree it was trained on")
     parser.add_argument("--output", type=Path, required=True, help="the bundle's directory; replaced when it is there")
     parser.add_argument("--name", default="cnn", help="the bundle's name (default: %(default)s)")
-    parser.add_argument("--rule", default="youden", help="how the threshold is chosen on validation (%(default)s)")
+    parser.add_argument("--rule", help="how the threshold is chosen on validation (default: as the run's config says)")
+    parser.add_argument("--coverage", type=float, help="of the prediction sets (default: as the run's config says)")
     parser.add_argument(
         "--views", type=int, default=ExportOptions.views, help="augmented copies of a validation film (%(default)s)"
     )
@@ -96,28 +108,39 @@ def export_bundle(options: ExportOptions) -> Bundle:
     than `TOLERANCE`.
     """
     _check_output(options.output)
-    parse_rule(options.rule)
     classifier, provenance = load_checkpoint(options.checkpoint)
+    rule = classifier.threshold_rule if options.rule is None else options.rule
+    coverage = classifier.coverage if options.coverage is None else options.coverage
+    parse_rule(rule)
+    check_coverage(coverage)
     manifest, splits = _training_data(options.data, provenance)
-    size = classifier.image_size
-    images = open_cache(manifest, size, options.cache_dir, progress=True)[list(splits.validation)]
-    held_out = manifest.select(splits.validation)
+    size, classes = classifier.image_size, tuple(provenance["data"]["classes"])
+    cache = open_cache(manifest, size, options.cache_dir, progress=True)
+    train, held_out = (
+        _Films(cache[list(rows)], manifest.select(rows), np.array(class_indices(manifest.select(rows).rows, classes)))
+        for rows in (splits.train, splits.validation)
+    )
     with atomic_directory(options.output, replace=True) as directory:
         export_graph(classifier.network, size, directory / GRAPH)
-        _compare(classifier.network, directory / GRAPH, images[:_COMPARED])
+        _compare(classifier.network, directory / GRAPH, held_out.images[:_COMPARED])
+        engine = OnnxRuntimeEngine(directory / GRAPH)
+        _fit_typicality(engine, classifier.augmentation, train, held_out).save(directory / TYPICALITY)
+        views = [held_out.images, *_augmented(classifier.augmentation, held_out.images, options.views)]
+        logits = [run_in_batches(engine, images).logits for images in views]
+        truth = np.tile(held_out.classes, len(views))
+        point = fit_operating_point(np.concatenate(logits), truth, rule, coverage)
         bundle = Bundle(
             directory=directory,
             name=options.name,
-            version="",
+            version=graph_version(directory / GRAPH, point),
             created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-            classes=tuple(provenance["data"]["classes"]),
+            classes=classes,
             input_size=size,
             parameters=sum(parameter.numel() for parameter in classifier.network.parameters()),
-            operating_point=OperatingPoint(1.0, 0.5, options.rule),
+            operating_point=point,
+            metrics={"validation": _figures(logits[0], held_out, point)},
             provenance=provenance,
         )
-        views = [images, *_augmented(classifier.augmentation, images, options.views)]
-        bundle = _calibrate(bundle, views, held_out)
         write_card(bundle)
         write_bundle(bundle)
     return replace(bundle, directory=options.output)
@@ -207,25 +230,26 @@ def _augmented(augmentation: nn.Module | None, images: "NDArray[np.uint8]", view
     ]
 
 
-def _calibrate(bundle: Bundle, views: "list[NDArray[np.uint8]]", held_out: Manifest) -> Bundle:
-    """Fit the operating point on all views of the validation patients, with the graph that is served.
+def _fit_typicality(engine: Engine, augmentation: nn.Module | None, train: _Films, held_out: _Films) -> Typicality:
+    """On the films of train as they are and in one augmented copy each: mildly turned or framed films are films, too.
 
-    The figures are of the first view, the films as they are.
+    The limits are those of the held-out films as they are.
     """
-    predictor = Predictor(bundle)
-    logits = [predictor.logits(images) for images in views]
-    classes = np.array([bundle.classes.index(row.label) for row in held_out.rows])
-    point = fit_operating_point(np.concatenate(logits), np.tile(classes, len(views)), bundle.operating_point.rule)
+    views = [train.images, *_augmented(augmentation, train.images, 1)]
+    return fit_typicality(
+        np.concatenate(views),
+        np.concatenate([run_in_batches(engine, images).embedding for images in views]),
+        np.tile(train.classes, len(views)),
+        (held_out.images, run_in_batches(engine, held_out.images).embedding),
+    )
+
+
+def _figures(logits: "NDArray[np.float32]", held_out: _Films, point: OperatingPoint) -> dict[str, Any]:
+    """The metrics of the films as they are, with their intervals."""
     intervals = bootstrap_intervals(
-        (classes > 0).astype(np.int64),
-        positive_probability(logits[0], point.temperature),
+        (held_out.classes > 0).astype(np.int64),
+        positive_probability(logits, point.temperature),
         point.threshold,
-        [row.patient for row in held_out.rows],
+        [row.patient for row in held_out.manifest.rows],
     )
-    figures: dict[str, Any] = {name: interval.as_json() for name, interval in intervals.items()}
-    return replace(
-        bundle,
-        version=graph_version(bundle.graph, point),
-        operating_point=point,
-        metrics={"validation": {"n": len(classes), **figures}},
-    )
+    return {"n": len(held_out.classes), **{name: interval.as_json() for name, interval in intervals.items()}}

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
 from pneumonia.data.cache import open_cache
-from pneumonia.data.manifest import LABELS, Manifest, scan_tree
+from pneumonia.data.manifest import LABELS, Manifest, class_indices, scan_tree
 from pneumonia.data.splits import Splits, assign_splits
 from pneumonia.errors import DataError
 from pneumonia.images import DECODER_VERSION
@@ -59,6 +59,7 @@ class ChestXRayDataModule(L.LightningDataModule):
 
     Args:
         root: the tree `{train,val,test}/{NORMAL,PNEUMONIA}/*`.
+        classes: what is told apart: NORMAL and PNEUMONIA, or NORMAL, BACTERIA and VIRUS.
         image_size: S, the side in pixels that every film is resampled to.
         batch_size: images a training step, on each device.
         validation_fraction: share of the training images whose patients are held out.
@@ -72,6 +73,7 @@ class ChestXRayDataModule(L.LightningDataModule):
     def __init__(
         self,
         root: str = "data/chest_xray",
+        classes: Sequence[str] = LABELS,
         image_size: int = 128,
         batch_size: int = 64,
         validation_fraction: float = 0.15,
@@ -86,7 +88,7 @@ class ChestXRayDataModule(L.LightningDataModule):
         self.image_size, self.batch_size = image_size, batch_size
         self.validation_fraction, self.split_seed, self.seed = validation_fraction, split_seed, seed
         self.num_workers, self.predict_split = num_workers, predict_split
-        self.classes = LABELS
+        self.classes = tuple(classes)
         self._manifest: Manifest | None = None
         self._splits: Splits | None = None
         self._images: NDArray[np.uint8] | None = None
@@ -112,8 +114,15 @@ class ChestXRayDataModule(L.LightningDataModule):
 
     @property
     def labels(self) -> "NDArray[np.int64]":
-        """(rows,) index into `classes` of every manifest row."""
-        return np.array([self.classes.index(row.label) for row in self.manifest.rows], dtype=np.int64)
+        """(rows,) index into `classes` of every manifest row. Raises `DataError` for films whose name tells none."""
+        indices = np.array(class_indices(self.manifest.rows, self.classes), dtype=np.int64)
+        unknown = [row.path for row, index in zip(self.manifest.rows, indices, strict=True) if index < 0]
+        if unknown:
+            raise DataError(
+                f"{len(unknown)} files of {self.root} tell no pathogen by their name, e.g. {unknown[0]}: name them "
+                "like person1_bacteria_1.jpeg or person1_virus_1.jpeg, or train on the classes NORMAL and PNEUMONIA."
+            )
+        return indices
 
     def class_counts(self) -> list[int]:
         """Training images of each class."""

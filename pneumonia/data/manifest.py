@@ -4,17 +4,19 @@ import csv
 import hashlib
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import astuple, dataclass, fields
 from functools import cached_property
 from pathlib import Path
 
-from pneumonia.errors import DataError, ImageError
+from pneumonia.errors import ConfigError, DataError, ImageError
 from pneumonia.files import atomic_write, sha256_of
 from pneumonia.images import IMAGE_SUFFIXES, image_size
 
+# What a classifier may tell apart. The first class is NORMAL, every other one a kind of pneumonia.
 LABELS = ("NORMAL", "PNEUMONIA")
+PATHOGENS = ("NORMAL", "BACTERIA", "VIRUS")
 SPLITS = ("train", "val", "test")
 
 # Written by the phantom generator at the top of its tree; whoever reads the tree then knows that no patient is in it.
@@ -121,6 +123,21 @@ def scan_tree(root: Path | str, progress: bool = False) -> Manifest:
     if failures:
         raise DataError(summarise_failures(failures, f"of {len(files)} files under {root} can't be read"))
     return Manifest(root, tuple(row for row in rows if row is not None), (root / SYNTHETIC_MARKER).is_file())
+
+
+def class_indices(rows: Iterable[Row], classes: Sequence[str]) -> list[int]:
+    """The place of each row's class in `classes`, which are `LABELS` or `PATHOGENS`; -1 where its name tells none.
+
+    Raises `ConfigError` for other classes.
+
+    >>> class_indices([Row("a.png", "train", "PNEUMONIA", "person1", "virus", 8, 8, "")], PATHOGENS)
+    [2]
+    """
+    if tuple(classes) not in (LABELS, PATHOGENS):
+        known = " or ".join(f"[{', '.join(names)}]" for names in (LABELS, PATHOGENS))
+        raise ConfigError(f"The classes {', '.join(classes)} are not told by the data; choose {known}.")
+    places = {name: place for place, name in enumerate(classes)}
+    return [places.get(row.label, places.get(row.pathogen.upper(), -1)) for row in rows]
 
 
 def summarise_failures(failures: list[str], what: str) -> str:

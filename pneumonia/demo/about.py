@@ -71,6 +71,7 @@ def _facts(model: Mapping[str, Any]) -> str:
         "Reads films at": f"{size} x {size} pixels" if size else "",
         "Parameters": _count(model.get("parameters")),
         "Operating point": _operating_point(_mapping(model.get("operating_point"))),
+        "Prediction sets": _coverage(_mapping(model.get("operating_point"))),
         "Training data": "synthetic phantoms, no patient's film" if is_synthetic(model) else films and f"{films} files",
         "Data digest": str(data.get("digest") or "")[:12],
         "Code": str(_mapping(provenance.get("git")).get("commit") or "")[:12],
@@ -91,6 +92,11 @@ def _operating_point(point: Mapping[str, Any]) -> str:
     rule = str(point.get("rule") or "")
     reason = f", chosen on validation films {_RULES.get(rule, f'by the rule {rule}')}" if rule else ""
     return f"called pneumonia from a probability of {threshold:.1%}{reason}"
+
+
+def _coverage(point: Mapping[str, Any]) -> str:
+    coverage = point.get("coverage")
+    return f"hold a film's class in {coverage:.0%} of the films" if isinstance(coverage, int | float) else ""
 
 
 def _figures(metrics: Mapping[str, Any]) -> str:

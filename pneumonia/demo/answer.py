@@ -28,7 +28,7 @@ WAITING = (
 
 def answer_card(prediction: Prediction, synthetic: bool, heatmap: bool) -> str:
     """The decision, or that there is none; `synthetic` when the model never saw a patient's film."""
-    if prediction.abstained:
+    if not prediction.input_check.passed:
         body = (
             '<p class="verdict">No answer</p>'
             "<p>What the model would say of this image should not be used.</p>"
@@ -39,10 +39,13 @@ def answer_card(prediction: Prediction, synthetic: bool, heatmap: bool) -> str:
         f'<p class="verdict">{html.escape(words_of(prediction.prediction))}</p>'
         f"<p>{_sentence(prediction)}</p>"
         f"{probability_bar(prediction.probability, prediction.threshold)}"
+        f"{_set(prediction)}"
         f"{_input_check(prediction.input_check)}"
     )
     if not heatmap:
         body += '<p class="quiet">There is no heatmap for this film.</p>'
+    if prediction.abstained:
+        return _card("abstained", "The model is not sure", body, prediction, synthetic)
     kind = "positive" if prediction.class_index else "negative"
     return _card(kind, "The model calls this film", body, prediction, synthetic)
 
@@ -111,11 +114,38 @@ def _sentence(prediction: Prediction) -> str:
     )
 
 
+def _set(prediction: Prediction) -> str:
+    """The conformal set in plain words; of several classes also how likely each is."""
+    names = [words_of(name).lower() for name in prediction.prediction_set]
+    sure = f"{prediction.coverage:.0%}"
+    if not names:
+        said = (
+            f"<strong>Neither fits.</strong> Fewer than {1 - prediction.coverage:.0%} of the films of any class score "
+            "like this one."
+        )
+    elif len(names) == 1:
+        said = f"<strong>Only {html.escape(names[0])} is plausible</strong> at a coverage of {sure}."
+    else:
+        both = "Both are" if len(names) == 2 else "All of them are"
+        said = (
+            f"<strong>{both} possible:</strong> {html.escape(' and '.join([', '.join(names[:-1]), names[-1]]))}, at a "
+            f"coverage of {sure}."
+        )
+    shares = ""
+    if len(prediction.probabilities) > 2:
+        rows = (
+            f"<li>{html.escape(words_of(name))}: {_percent(value, 1)}</li>"
+            for name, value in prediction.probabilities.items()
+        )
+        shares = f"<ul>{''.join(rows)}</ul>"
+    return f'<div class="set"><p>{said}</p>{shares}</div>'
+
+
 def _input_check(checked: InputCheck) -> str:
     if checked.passed:
         return (
-            '<p class="check passed"><strong>Input check passed.</strong> Size, shape and contrast can be those of a '
-            "chest film. Whether it is one, the check can't tell.</p>"
+            '<p class="check passed"><strong>Input check passed.</strong> The image is like the frontal chest films '
+            "that the model learned from.</p>"
         )
     reasons = "".join(f"<li>{html.escape(reason)}</li>" for reason in checked.reasons)
     return f'<div class="check failed"><strong>Input check failed.</strong><ul>{reasons}</ul></div>'

@@ -88,10 +88,15 @@ def _prediction(answer: dict[str, Any]) -> Prediction | Problem:
             class_index=int(answer["class_index"]),
             probability=float(answer["probability"]),
             threshold=float(answer["threshold"]),
+            probabilities={str(name): float(value) for name, value in answer["probabilities"].items()},
+            prediction_set=[str(name) for name in answer["prediction_set"]],
+            coverage=float(answer["coverage"]),
             abstained=bool(answer["abstained"]),
-            input_check=InputCheck(bool(checked["passed"]), [str(reason) for reason in checked["reasons"]]),
+            input_check=InputCheck(
+                bool(checked["passed"]), [str(reason) for reason in checked["reasons"]], float(checked["score"])
+            ),
             model=str(answer["model"]),
             heatmap=base64.b64decode(answer["heatmap"], validate=True) if answer.get("heatmap") else None,
         )
-    except (KeyError, TypeError, ValueError, binascii.Error):
+    except (AttributeError, KeyError, TypeError, ValueError, binascii.Error):
         return problems.STRANGER

@@ -49,7 +49,7 @@ class Events:
         if isinstance(answer, Problem):
             yield [*_parts(film, problem_card(answer, film_kept=True), retry=answer.retry), *told]
             return
-        layer = None if answer.abstained else colour_layer(answer.heatmap)
+        layer = colour_layer(answer.heatmap) if answer.input_check.passed else None
         yield [*_parts(film, answer_card(answer, is_synthetic(model), layer is not None), layer), *told]
 
     def ask_again(self, film: Film | None) -> Iterator[Updates]:

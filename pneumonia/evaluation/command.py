@@ -15,12 +15,19 @@ from pneumonia.card import write_card
 from pneumonia.data.manifest import Manifest, scan_tree, summarise_failures
 from pneumonia.data.splits import Splits, assign_splits
 from pneumonia.errors import ConfigError, DataError, ImageError
+from pneumonia.evaluation import faithfulness, robustness
+from pneumonia.evaluation.answers import collect_answers
+from pneumonia.evaluation.faithfulness import measure_faithfulness
 from pneumonia.evaluation.inputs import EvaluationInput
 from pneumonia.evaluation.intervals import RESAMPLES
 from pneumonia.evaluation.metrics import METRICS
 from pneumonia.evaluation.report import build_report, write_report
+from pneumonia.evaluation.robustness import measure_robustness
 from pneumonia.files import atomic_directory
+from pneumonia.inference.prediction import Prediction
 from pneumonia.registry.resolve import add_bundle_options, resolve_bundle
+
+_ANSWERS = ("prediction_sets", "input_check", "classes")
 
 
 def main(arguments: list[str]) -> None:
@@ -32,6 +39,8 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="where the report goes")
     parser.add_argument("--resamples", type=int, default=RESAMPLES, help="of the bootstrap (default: %(default)s)")
     parser.add_argument("--record", action="store_true", help="write the figures into the bundle of --bundle, too")
+    parser.add_argument("--robustness", action="store_true", help="also measure corrupted and shrunken films (slower)")
+    parser.add_argument("--faithfulness", action="store_true", help="also measure what the heatmaps show (slower)")
     options = parser.parse_args(arguments)
     if options.record and options.bundle is None:
         raise ConfigError("--record changes a bundle: name it with --bundle DIR.")
@@ -39,10 +48,18 @@ def main(arguments: list[str]) -> None:
     manifest = scan_tree(options.data, progress=True)
     inputs = predict_split(bundle, manifest, options.split, progress=True)
     report = build_report(inputs, resamples=options.resamples)
+    if options.robustness:
+        report["robustness"] = measure_robustness(bundle, manifest, inputs, options.resamples, progress=True)
+    if options.faithfulness:
+        report["faithfulness"] = measure_faithfulness(bundle, manifest.root, inputs, options.resamples, progress=True)
     write_report(options.output, report, inputs)
     if options.record:
         record_metrics(options.bundle, options.split, report)
     _say_headline(options.output, report)
+    if options.robustness:
+        print(robustness.headline(report["robustness"]))  # noqa: T201
+    if options.faithfulness:
+        print(faithfulness.headline(report["faithfulness"]))  # noqa: T201
 
 
 def predict_split(bundle: Bundle, manifest: Manifest, split: str, progress: bool = False) -> EvaluationInput:
@@ -55,10 +72,11 @@ def predict_split(bundle: Bundle, manifest: Manifest, split: str, progress: bool
     indices = splits.named(split)
     rows = [manifest.rows[index] for index in indices]
     trained = {manifest.rows[index].patient for index in splits.train + splits.validation}
+    predictions = _predictions(bundle, manifest.select(indices), progress)
     return EvaluationInput(
         paths=[row.path for row in rows],
         labels=np.array([row.label == "PNEUMONIA" for row in rows], dtype=np.int64),
-        probabilities=_probabilities(bundle, manifest.select(indices), progress),
+        probabilities=np.array([prediction.probability for prediction in predictions], dtype=np.float64),
         patients=[row.patient for row in rows],
         pathogens=[row.pathogen for row in rows],
         shared=np.array([split == "test" and row.patient in trained for row in rows], dtype=np.bool_),
@@ -69,6 +87,7 @@ def predict_split(bundle: Bundle, manifest: Manifest, split: str, progress: bool
         synthetic=manifest.synthetic or bundle.synthetic,
         model={"name": bundle.name, "version": bundle.version},
         sizes=[(row.width, row.height) for row in rows],
+        answers=collect_answers(rows, predictions, bundle.classes) if predictions else None,
     )
 
 
@@ -77,7 +96,7 @@ def record_metrics(directory: Path, split: str, report: dict[str, Any]) -> Bundl
     with atomic_directory(directory, replace=True) as temporary:
         shutil.copytree(directory, temporary, dirs_exist_ok=True)
         bundle = load_bundle(temporary)
-        figures = {name: report[name] for name in ("n", "data_digest", *METRICS)}
+        figures = {name: report[name] for name in ("n", "data_digest", *METRICS, *_ANSWERS) if name in report}
         bundle = replace(bundle, metrics={**bundle.metrics, split: figures})
         write_card(bundle)
         write_bundle(bundle)
@@ -91,22 +110,22 @@ def _splits(bundle: Bundle, manifest: Manifest) -> Splits:
     return assign_splits(manifest, data.get("validation_fraction", 0.15), data.get("split_seed", 0))
 
 
-def _probabilities(bundle: Bundle, manifest: Manifest, progress: bool) -> np.ndarray[Any, np.dtype[np.float64]]:
+def _predictions(bundle: Bundle, manifest: Manifest, progress: bool) -> list[Prediction]:
     from tqdm import tqdm
 
     from pneumonia.inference.predictor import Predictor
 
     answers: Iterable[Any] = Predictor(bundle).predict_files(manifest.paths())
-    failures, probabilities = [], []
+    failures, predictions = [], []
     counted = tqdm(answers, total=len(manifest.rows), desc="evaluate", unit="film", disable=not progress)
     for row, answer in zip(manifest.rows, counted, strict=True):
         if isinstance(answer, ImageError):
             failures.append(f"{row.path}: {answer}")
         else:
-            probabilities.append(answer.probability)
+            predictions.append(answer)
     if failures:
         raise DataError(summarise_failures(failures, f"of {len(manifest.rows)} films can't be decoded"))
-    return np.array(probabilities, dtype=np.float64)
+    return predictions
 
 
 def _say_headline(output: Path, report: dict[str, Any]) -> None:

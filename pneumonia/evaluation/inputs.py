@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pneumonia.errors import DataError
+from pneumonia.evaluation.answers import Answers
 from pneumonia.evaluation.weighted import checked
 
 
@@ -17,7 +18,8 @@ class EvaluationInput:
     `paths` are relative to the data tree; `labels` (n,) 0 NORMAL or 1 PNEUMONIA; `probabilities` (n,) the calibrated
     probability of PNEUMONIA; `patients` one name a film; `pathogens` bacteria, virus or empty; `shared` (n,) whether
     the film's patient occurs in train as well. `temperature` and `threshold` are the operating point's,
-    `data_digest` the manifest's, `model` has `name` and `version`. `sizes` are (width, height) in pixels.
+    `data_digest` the manifest's, `model` has `name` and `version`. `sizes` are (width, height) in pixels; `answers`
+    what was answered beside the probability.
 
     Raises `DataError` when there is no film, or one of them lacks one of these.
     """
@@ -35,6 +37,7 @@ class EvaluationInput:
     synthetic: bool
     model: Mapping[str, str]
     sizes: Sequence[tuple[int, int]] | None = None
+    answers: Answers | None = None
 
     def __post_init__(self) -> None:
         labels, _ = checked(self.labels, self.probabilities)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from pneumonia.errors import ConfigError, DataError
 from pneumonia.evaluation.metrics import compute_metrics
@@ -63,8 +63,7 @@ def bootstrap_intervals(
     >>> print(figures["specificity"])
     1.000 (1.000-1.000)
     """
-    if resamples < 1 or not 0 < level < 1:
-        raise ConfigError(f"{resamples} resamples at the level {level}: give at least 1, and a level between 0 and 1.")
+    _check(resamples, level)
     truth, scores = checked(labels, probabilities)
     if len(patients) != len(truth):
         raise DataError(f"{len(patients)} patients for {len(truth)} films; give the patient of every film.")
@@ -80,6 +79,36 @@ def bootstrap_intervals(
         for name, drawn in weighted_metrics(truth, scores, threshold, counts[:, patient_of_film]).items():
             draws[name].append(drawn)
     return {name: _percentile(value, np.concatenate(draws[name]), level) for name, value in values.items()}
+
+
+def bootstrap_share(
+    hits: NDArray[np.bool_],
+    patients: Sequence[str],
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+    level: float = LEVEL,
+) -> Interval:
+    """The share of films (n,) that are hits, with its interval by the same bootstrap; undefined without films.
+
+    Raises `ConfigError` for fewer than one resample or a level outside (0, 1).
+
+    >>> print(bootstrap_share(np.array([True, True, True, False]), ["a", "b", "c", "d"]))
+    0.750 (0.250-1.000)
+    """
+    _check(resamples, level)
+    if not len(hits):
+        return Interval(np.nan, np.nan, np.nan)
+    names, patient_of_film = np.unique(np.asarray(patients, dtype=str), return_inverse=True)
+    if len(names) < 2:
+        return Interval(float(np.mean(hits)), np.nan, np.nan)
+    counts = _patient_counts(np.random.default_rng(seed), resamples, len(names))
+    films, hit = np.bincount(patient_of_film), np.bincount(patient_of_film, weights=hits)
+    return _percentile(float(np.mean(hits)), (counts @ hit) / (counts @ films), level)
+
+
+def _check(resamples: int, level: float) -> None:
+    if resamples < 1 or not 0 < level < 1:
+        raise ConfigError(f"{resamples} resamples at the level {level}: give at least 1, and a level between 0 and 1.")
 
 
 def _patient_counts(generator: np.random.Generator, resamples: int, patients: int) -> Floats:

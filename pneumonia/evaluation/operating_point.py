@@ -7,8 +7,12 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from pneumonia.errors import ConfigError, DataError
+from pneumonia.evaluation.conformal import check_coverage, fit_set_thresholds, prediction_sets
 from pneumonia.evaluation.thresholds import fit_threshold
 from pneumonia.evaluation.weighted import Floats
+
+DEFAULT_RULE = "youden"
+DEFAULT_COVERAGE = 0.95
 
 MIN_TEMPERATURE, MAX_TEMPERATURE = 0.05, 20.0
 
@@ -18,32 +22,87 @@ _HALVINGS = 60
 
 @dataclass(frozen=True)
 class OperatingPoint:
-    """Temperature that divides the logits, threshold on the probability of PNEUMONIA, and the rule that chose it.
+    """What turns logits into a decision, and by what rules it was fitted.
 
-    A film is called PNEUMONIA when its probability is at least `threshold`. Raises `ConfigError` for a temperature
-    that is not positive or a threshold outside [0, 1].
+    `temperature` divides the logits. A film is called PNEUMONIA when its probability is at least `threshold`, which
+    `rule` chose. A class belongs to a film's prediction set when its probability is at least its `set_thresholds`,
+    which hold the `coverage` (see `pneumonia.evaluation.conformal`).
+
+    Raises `ConfigError` for a temperature that is not positive, or thresholds or a coverage outside their ranges.
     """
 
     temperature: float
     threshold: float
     rule: str
+    coverage: float
+    set_thresholds: tuple[float, ...]
 
     def __post_init__(self) -> None:
         _check_temperature(self.temperature)
         if not 0 <= self.threshold <= 1:
             raise ConfigError(f"The threshold {self.threshold} is not in [0, 1]; fit it with `fit_threshold`.")
+        check_coverage(self.coverage)
+        object.__setattr__(self, "set_thresholds", tuple(map(float, self.set_thresholds)))  # JSON gives a list
+        if len(self.set_thresholds) < 2 or not all(0 <= threshold <= 1 for threshold in self.set_thresholds):
+            raise ConfigError(f"The set thresholds {self.set_thresholds} are not one number in [0, 1] for each class.")
 
 
-def fit_operating_point(logits: ArrayLike, classes: ArrayLike, rule: str) -> OperatingPoint:
-    """Fit the temperature, then on the calibrated probabilities the threshold.
+def fit_operating_point(
+    logits: ArrayLike, classes: ArrayLike, rule: str = DEFAULT_RULE, coverage: float = DEFAULT_COVERAGE
+) -> OperatingPoint:
+    """Fit the temperature, then on the calibrated probabilities the threshold and those of the prediction sets.
 
     `logits` (n, k) and `classes` (n,) in 0..k-1 of films that no training saw; class 0 is NORMAL, every other one a
-    kind of PNEUMONIA. Raises what `fit_temperature` and `fit_threshold` raise.
+    kind of PNEUMONIA. Raises what `fit_temperature`, `fit_threshold` and `fit_set_thresholds` raise.
     """
     temperature = fit_temperature(logits, classes)
+    probabilities = calibrated_probabilities(logits, temperature)
     labels = (np.asarray(classes) > 0).astype(np.int64)
     threshold = fit_threshold(labels, positive_probability(logits, temperature), rule)
-    return OperatingPoint(temperature, threshold, rule)
+    return OperatingPoint(temperature, threshold, rule, coverage, fit_set_thresholds(probabilities, classes, coverage))
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What an operating point makes of one film's logits.
+
+    `class_index` is what it is called; `probability` that of PNEUMONIA, `probabilities` of each class;
+    `prediction_set` the indices of the classes that it may be.
+    """
+
+    class_index: int
+    probability: float
+    probabilities: tuple[float, ...]
+    prediction_set: tuple[int, ...]
+
+    @property
+    def decided(self) -> bool:
+        """Whether the set holds NORMAL alone, or kinds of PNEUMONIA alone."""
+        return bool(self.prediction_set) and (len(self.prediction_set) == 1 or self.prediction_set[0] > 0)
+
+
+def decide(logits: ArrayLike, point: OperatingPoint) -> list[Decision]:
+    """One decision a row of logits (n, k); of several kinds of pneumonia the likeliest is named.
+
+    Raises what `calibrated_probabilities` raises.
+
+    >>> point = OperatingPoint(1.0, 0.5, "youden", 0.95, (0.3, 0.3))
+    >>> decide([[0.0, 0.5]], point)[0].decided
+    False
+    """
+    of_classes = calibrated_probabilities(logits, point.temperature)
+    positive = positive_probability(logits, point.temperature)
+    kinds = 1 + of_classes[:, 1:].argmax(axis=1)
+    sets = prediction_sets(of_classes, point.set_thresholds)
+    return [
+        Decision(
+            class_index=int(kind) if probability >= point.threshold else 0,
+            probability=float(probability),
+            probabilities=tuple(map(float, row)),
+            prediction_set=tuple(map(int, np.flatnonzero(within))),
+        )
+        for kind, probability, row, within in zip(kinds, positive, of_classes, sets, strict=True)
+    ]
 
 
 def calibrated_probabilities(logits: ArrayLike, temperature: float) -> Floats:

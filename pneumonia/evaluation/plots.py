@@ -8,7 +8,7 @@ matplotlib is used through its objects: no pyplot, no window, and its settings a
 import html
 import io
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
 
@@ -144,6 +144,50 @@ def histogram_plot(labels: ArrayLike, probabilities: ArrayLike, threshold: float
     )
 
 
+def grades_plot(
+    name: str,
+    description: str,
+    panels: Mapping[str, Mapping[str, Sequence[Interval]]],
+    plain: Mapping[str, float],
+) -> str:
+    """Figures by grade, 1 to as many as there are: one small panel a corruption, with bands of confidence limits.
+
+    `panels` maps a title to the intervals of one or two figures by their names; `plain` gives the same figures without
+    any corruption, dashed. What is undefined is left out. `name` begins the ids, `description` is for screen readers.
+    """
+    columns = 5
+    # A cell stays free for the legend.
+    rows = len(panels) // columns + 1
+    looks = ((NORMAL, "o"),) if len(plain) == 1 else ((PNEUMONIA, "o"), (NORMAL, "s"))
+    intervals = [at for lines in panels.values() for line in lines.values() for at in line]
+    drawn = [*plain.values(), *(number for at in intervals for number in (at.value, at.low, at.high))]
+    defined = [number for number in drawn if np.isfinite(number)] or [0.0, 1.0]
+    bottom, top = np.floor(10 * min(defined)) / 10, np.ceil(10 * max(defined)) / 10
+    bottom = min(bottom, top - 0.1)
+    margin = 0.03 * (top - bottom)
+
+    def draw(figure: "Figure") -> None:
+        cells = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()
+        for axes, (title, lines) in zip(cells, panels.items(), strict=False):
+            axes.set_title(title, loc="left", fontsize=10)
+            for (figure_name, line), (color, marker) in zip(lines.items(), looks, strict=True):
+                grades = np.arange(1, len(line) + 1)
+                value, low, high = np.array([(at.value, at.low, at.high) for at in line]).T
+                axes.fill_between(grades, low, high, color=color, alpha=0.18, linewidth=0)
+                axes.plot(grades, value, color=color, marker=marker, markersize=4, linewidth=1.5, label=figure_name)
+                axes.axhline(plain[figure_name], color=color, linewidth=0.9, linestyle=(0, (4, 3)))
+            axes.set(xticks=grades, ylim=(bottom - margin, top + margin))
+        for axes in cells[len(panels) :]:
+            axes.set_axis_off()
+        for axes in cells[max(0, len(panels) - columns) : len(panels)]:
+            axes.set_xlabel("Grade")
+            axes.tick_params(labelbottom=True)
+        handles, labels = cells[0].get_legend_handles_labels()
+        cells[-1].legend(handles, labels, loc="center", frameon=False)
+
+    return _svg(name, description, draw, (10.0, 2.1 * rows))
+
+
 def wilson_limits(share: Floats, films: NDArray[np.int64]) -> tuple[Floats, Floats]:
     """95% limits of a share seen among so many films (Wilson 1927); they stay in [0, 1] and hold for few films.
 
@@ -178,7 +222,9 @@ def _mark(axes: "Axes", x: Interval, y: Interval) -> None:
     )
 
 
-def _svg(name: str, description: str, draw: Callable[["Figure"], None]) -> str:
+def _svg(
+    name: str, description: str, draw: Callable[["Figure"], None], inches: tuple[float, float] = (4.6, 4.0)
+) -> str:
     """Draw a figure and return an `<svg>` element whose ids begin with `name`, described for screen readers."""
     import matplotlib as mpl
     from matplotlib import style
@@ -187,7 +233,7 @@ def _svg(name: str, description: str, draw: Callable[["Figure"], None]) -> str:
     buffer = io.StringIO()
     # The defaults first: a plot does not depend on the settings file of whoever runs this.
     with style.context("default"), mpl.rc_context(_SETTINGS | {"svg.hashsalt": name}):
-        figure = Figure(figsize=(4.6, 4.0), layout="constrained")
+        figure = Figure(figsize=inches, layout="constrained")
         draw(figure)
         # With nothing to record there is no date or version in it either.
         nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))

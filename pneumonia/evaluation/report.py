@@ -7,10 +7,13 @@ from typing import Any
 import numpy as np
 
 from pneumonia.data.manifest import LABELS
+from pneumonia.evaluation.answers import answer_figures
+from pneumonia.evaluation.answers_page import answers_section
 from pneumonia.evaluation.inputs import EvaluationInput
 from pneumonia.evaluation.intervals import LEVEL, RESAMPLES, bootstrap_intervals
 from pneumonia.evaluation.metrics import confusion
 from pneumonia.evaluation.page import render_page
+from pneumonia.evaluation.robustness_page import robustness_section
 from pneumonia.evaluation.subgroups import subgroup_figures
 from pneumonia.files import atomic_write, write_json
 
@@ -25,7 +28,8 @@ def build_report(
     `n`, `positives` and `patients` count; each metric is `{"value", "low", "high"}`; `threshold` and `temperature`
     are the operating point's; `level`, `resamples` and `seed` the bootstrap's; `subgroups` has what
     `subgroup_figures` gives. `worst_errors` are up to 20 films that were called wrong, those first whose true label
-    was given the least probability. The same inputs give the same report: there is no date in it.
+    was given the least probability. `answer_figures` are there when the inputs have `answers`. The same inputs give the
+    same report: there is no date in it.
 
     Raises what `bootstrap_intervals` raises.
     """
@@ -49,6 +53,7 @@ def build_report(
         "confusion_matrix": confusion(inputs.labels, inputs.probabilities, inputs.threshold)._asdict(),
         "subgroups": subgroup_figures(inputs, resamples, seed, level),
         "worst_errors": _worst_errors(inputs),
+        **(answer_figures(inputs.answers, inputs.patients, resamples, seed, level) if inputs.answers else {}),
     }
 
 
@@ -70,7 +75,8 @@ def write_report(directory: Path | str, report: dict[str, Any], inputs: Evaluati
         for path, label, probability, prediction in rows:
             writer.writerow([path, LABELS[label], float(probability), LABELS[prediction]])
     with atomic_write(directory / "report.html") as temporary:
-        temporary.write_text(render_page(report, inputs), encoding="utf-8", errors="backslashreplace")
+        page = render_page(report, inputs, answers_section(report) + robustness_section(report))
+        temporary.write_text(page, encoding="utf-8", errors="backslashreplace")
     write_json(directory / "report.json", report)
 
 

@@ -74,7 +74,12 @@ def _as_json(path: Path, answer: Prediction | ImageError, heatmap: Path | None) 
 def _as_text(path: Path, answer: Prediction | ImageError) -> str:
     if isinstance(answer, ImageError):
         return f"{_shown(path)}: error: {answer}"
-    unsure = "" if answer.input_check.passed else "  not to be used: " + " ".join(answer.input_check.reasons)
+    unsure = ""
+    if not answer.input_check.passed:
+        unsure = "  not to be used: " + " ".join(answer.input_check.reasons)
+    elif answer.abstained:
+        possible = " or ".join(answer.prediction_set) or "none fits"
+        unsure = f"  not sure at a coverage of {answer.coverage:.0%}: {possible}"
     return f"{_shown(path)}: {answer.prediction}  {answer.probability:.4f} (threshold {answer.threshold:.4f}){unsure}"
 
 

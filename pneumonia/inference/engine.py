@@ -22,6 +22,12 @@ class EngineOutput(NamedTuple):
     embedding: "NDArray[np.float32]"
 
 
+def run_in_batches(engine: "Engine", images: "NDArray[np.uint8]", size: int = 32) -> EngineOutput:
+    """Of images (N, S, S) uint8 that are decoded already, such as a cache's, in runs of a bounded size."""
+    parts = [engine.run(images[start : start + size]) for start in range(0, len(images), size)]
+    return EngineOutput(*map(np.concatenate, zip(*parts, strict=True)))
+
+
 class Engine(Protocol):
     """Anything that runs a graph."""
 

@@ -9,12 +9,13 @@ import numpy as np
 
 from pneumonia.bundle import Bundle
 from pneumonia.errors import ImageError
-from pneumonia.evaluation.operating_point import positive_probability
+from pneumonia.evaluation.operating_point import Decision, decide
 from pneumonia.images import DEFAULT_LIMITS, Limits, Radiograph, read_radiograph
-from pneumonia.inference.engine import Engine, EngineOutput, OnnxRuntimeEngine
+from pneumonia.inference.engine import Engine, OnnxRuntimeEngine
 from pneumonia.inference.heatmap import render_heatmap
-from pneumonia.inference.input_check import check_input
+from pneumonia.inference.input_check import InputCheck, check_inputs
 from pneumonia.inference.prediction import Prediction
+from pneumonia.inference.typicality import load_typicality
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -34,6 +35,7 @@ class Predictor:
     def __init__(self, bundle: Bundle, threads: int = 0, limits: Limits = DEFAULT_LIMITS) -> None:
         self.bundle, self.limits = bundle, limits
         self.engine: Engine = OnnxRuntimeEngine(bundle.graph, threads)
+        self.typicality = load_typicality(bundle.typicality)
 
     def read(self, source: bytes | Path | str) -> Radiograph:
         """Decode a file at the size that the graph takes. Raises `ImageError`."""
@@ -44,31 +46,30 @@ class Predictor:
         if not radiographs:
             return []
         output = self.engine.run(np.stack([radiograph.pixels for radiograph in radiographs]))
-        probabilities = positive_probability(output.logits, self.bundle.operating_point.temperature)
+        decisions = decide(output.logits, self.bundle.operating_point)
+        checks = check_inputs(radiographs, output.embedding, self.typicality)
         wanted = heatmaps or [False] * len(radiographs)
         return [
-            self._prediction(radiograph, output, index, float(probabilities[index]), wanted[index])
-            for index, radiograph in enumerate(radiographs)
+            self._prediction(decision, check, _heatmap(radiograph, activation_map) if heatmap else None)
+            for radiograph, decision, check, activation_map, heatmap in zip(
+                radiographs, decisions, checks, output.activation_map, wanted, strict=True
+            )
         ]
 
-    def _prediction(
-        self, radiograph: Radiograph, output: EngineOutput, index: int, probability: float, heatmap: bool
-    ) -> Prediction:
-        threshold = self.bundle.operating_point.threshold
-        # Of several kinds of pneumonia the likeliest is named.
-        class_index = 1 + int(output.logits[index, 1:].argmax()) if probability >= threshold else 0
-        checked = check_input(radiograph)
+    def _prediction(self, decision: Decision, check: InputCheck, heatmap: bytes | None) -> Prediction:
+        classes, point = self.bundle.classes, self.bundle.operating_point
         return Prediction(
-            prediction=self.bundle.classes[class_index],
-            class_index=class_index,
-            probability=probability,
-            threshold=threshold,
-            abstained=not checked.passed,
-            input_check=checked,
+            prediction=classes[decision.class_index],
+            class_index=decision.class_index,
+            probability=decision.probability,
+            threshold=point.threshold,
+            probabilities=dict(zip(classes, decision.probabilities, strict=True)),
+            prediction_set=[classes[index] for index in decision.prediction_set],
+            coverage=point.coverage,
+            abstained=not (check.passed and decision.decided),
+            input_check=check,
             model=self.bundle.label,
-            heatmap=render_heatmap(output.activation_map[index], radiograph.width, radiograph.height)
-            if heatmap
-            else None,
+            heatmap=heatmap,
         )
 
     def predict_files(self, paths: Sequence[Path], heatmaps: bool = False) -> Iterator[Prediction | ImageError]:
@@ -80,10 +81,9 @@ class Predictor:
             for item in decoded:
                 yield item if isinstance(item, ImageError) else next(predictions)
 
-    def logits(self, images: "NDArray[np.uint8]") -> "NDArray[np.float32]":
-        """(N, K) of images (N, S, S) uint8 that are decoded already, such as a cache's."""
-        parts = [self.engine.run(images[start : start + _BATCH]).logits for start in range(0, len(images), _BATCH)]
-        return np.concatenate(parts)
+
+def _heatmap(radiograph: Radiograph, activation_map: "NDArray[np.float32]") -> bytes:
+    return render_heatmap(activation_map, radiograph.width, radiograph.height)
 
 
 def read_many(predictor: Predictor, paths: Sequence[Path]) -> list[Radiograph | ImageError]:

@@ -1,15 +1,16 @@
-"""Torchvision's classifiers as networks of this package: one gray channel in, the exact activation map out."""
+"""Torchvision's classifiers as networks of this package: one gray channel in, the activation map out."""
 
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterator
+from itertools import groupby
 
 import torch
 from torch import Tensor, nn
 from torchvision import models
 
 from pneumonia.errors import ConfigError
-from pneumonia.models.layers import PooledClassifier, Standardize
+from pneumonia.models.layers import GradCamClassifier, PooledClassifier, Standardize
 from pneumonia.models.outputs import NetworkOutput
+from pneumonia.models.weights import load_weights
 
 
 class TorchvisionBackbone(nn.Module):
@@ -19,8 +20,12 @@ class TorchvisionBackbone(nn.Module):
     get from it, at a third of the cost, and it keeps what the pretrained filters respond to. Standardised films have
     the mean and variance that ImageNet's normalisation gives photographs.
 
+    A ConvNeXt normalises its pooled features. That layer is kept, with its weights, and the activation map is Grad-CAM;
+    it is exact for the others.
+
     Args:
-        name: `resnet18`, `resnet50`, `densenet121`, `efficientnet_b0`, `convnext_tiny` and their relatives.
+        name: `resnet18`, `resnet50`, `densenet121`, `efficientnet_b0`, `efficientnet_v2_s`, `convnext_tiny` and their
+            relatives.
         weights: None for none; a name that torchvision knows (`DEFAULT`, `IMAGENET1K_V1`), downloaded by it and
             checked; or a local file of a state dict of the whole torchvision classifier (.pt, .pth).
         classes: K, number of classes.
@@ -36,20 +41,25 @@ class TorchvisionBackbone(nn.Module):
         if name not in models.list_models(models):
             raise ConfigError(f"torchvision has no classifier {name!r}; resnet18 and densenet121 are two.")
         classifier = models.get_model(name, weights=None)
-        if weights is not None:
-            _load(classifier, _state_dict(name, weights), weights)
         self.standardize = Standardize()
         self.features = _features(classifier, name)
+        if weights is not None:
+            load_weights(classifier, name, weights)
         _take_gray(self.features)
-        with torch.no_grad():
-            channels = self.features.eval()(torch.zeros(1, 1, 64, 64)).shape[1]
-        self.features.train()
-        self.classifier = PooledClassifier(channels, classes, dropout)
+        self._stages, channels = _stages(self.features)
+        self.classifier = _head(classifier, channels, classes, dropout)
 
     def forward(self, images: Tensor) -> NetworkOutput:
         """Images (N, 1, H, W), gray levels 0..255 of any dtype; H and W at least 32."""
         output: NetworkOutput = self.classifier(self.features(self.standardize(images)))
         return output
+
+    def layer_groups(self) -> list[nn.ModuleList]:
+        """The stages, and the new linear layer; a stage is the layers whose maps have one size (He et al. 2016)."""
+        *early, last = self._stages
+        kept = [self.classifier.norm] if isinstance(self.classifier, GradCamClassifier) else []
+        new = self.classifier.linear
+        return [*map(nn.ModuleList, early), nn.ModuleList([*last, *kept]), nn.ModuleList([new])]
 
 
 def _features(classifier: nn.Module, name: str) -> nn.Sequential:
@@ -59,9 +69,43 @@ def _features(classifier: nn.Module, name: str) -> nn.Sequential:
     if isinstance(classifier, models.DenseNet):
         return nn.Sequential(classifier.features, nn.ReLU(inplace=True))
     features = getattr(classifier, "features", None)
-    if isinstance(features, nn.Sequential):
+    if isinstance(features, nn.Sequential) and hasattr(classifier, "classifier"):
         return features
     raise ConfigError(f"{name!r} does not end in pooled feature maps; choose a convolutional network, e.g. resnet18.")
+
+
+def _head(classifier: nn.Module, channels: int, classes: int, dropout: float) -> PooledClassifier | GradCamClassifier:
+    if not isinstance(classifier, models.ConvNeXt):
+        return PooledClassifier(channels, classes, dropout)
+    norm = classifier.classifier[0]
+    head = GradCamClassifier(channels, classes, dropout, norm.eps)
+    head.norm.load_state_dict(norm.state_dict())
+    return head
+
+
+@torch.no_grad()
+def _stages(features: nn.Sequential) -> tuple[list[list[nn.Module]], int]:
+    """The layers that have weights, from input to output, by the size of their maps; and the last number of channels.
+
+    The network is left in training mode.
+    """
+    maps, sized = torch.zeros(1, 1, 64, 64), []
+    features.eval()
+    for layer in _layers(features):
+        maps = layer(maps)
+        if any(True for _ in layer.parameters()):
+            sized.append((maps.shape[-1], layer))
+    features.train()
+    return [[layer for _, layer in same] for _, same in groupby(sized, key=lambda pair: pair[0])], maps.shape[1]
+
+
+def _layers(module: nn.Module) -> Iterator[nn.Module]:
+    """What runs one after another."""
+    if type(module).forward is not nn.Sequential.forward:
+        yield module
+        return
+    for child in module.children():
+        yield from _layers(child)
 
 
 def _take_gray(features: nn.Sequential) -> None:
@@ -84,44 +128,3 @@ def _take_gray(features: nn.Sequential) -> None:
                         gray.bias.copy_(child.bias)
                 setattr(parent, name, gray)
                 return
-
-
-def _state_dict(name: str, weights: str) -> dict[str, Any]:
-    path = Path(weights)
-    if path.suffix in (".pt", ".pth"):
-        try:
-            loaded = torch.load(path, map_location="cpu", weights_only=True)
-        except Exception as error:  # the unpickler fails in many ways on a foreign file
-            raise ConfigError(f"{path} can't be read as a state dict: missing, damaged, or another file.") from error
-        if not isinstance(loaded, dict):
-            raise ConfigError(f"{path} holds a {type(loaded).__name__}, not the state dict of a classifier.")
-        return loaded
-    try:
-        known = models.get_model_weights(name)[weights]
-    except KeyError as error:
-        names = ", ".join(item.name for item in models.get_model_weights(name))
-        raise ConfigError(
-            f"{name} has no weights {weights!r}: give DEFAULT, {names}, or a .pt or .pth file."
-        ) from error
-    try:
-        downloaded: dict[str, Any] = known.get_state_dict(progress=True, check_hash=True)
-    except (OSError, RuntimeError) as error:
-        raise ConfigError(
-            f"The weights {weights} of {name} can't be downloaded ({error}). Get {known.url} on a machine that can, "
-            "and give the file's path as `weights`."
-        ) from error
-    return downloaded
-
-
-def _load(classifier: nn.Module, state: dict[str, Any], source: str) -> None:
-    """Load what belongs to the convolutional part; the last layer is another one here, whatever its classes were."""
-    own = classifier.state_dict()
-    usable = {
-        key: value
-        for key, value in state.items()
-        if key in own and isinstance(value, Tensor) and own[key].shape == value.shape
-    }
-    missing = [key for key in own if key not in usable and not key.startswith(("fc.", "classifier."))]
-    if missing:
-        raise ConfigError(f"The weights {source} lack {len(missing)} of {len(own)} tensors, e.g. {missing[0]!r}.")
-    classifier.load_state_dict(usable, strict=False)

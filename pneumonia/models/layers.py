@@ -25,6 +25,8 @@ class Standardize(nn.Module):
 class PooledClassifier(nn.Module):
     """Global average pooling and one linear layer, which makes the class-activation map exact (Zhou et al. 2016)."""
 
+    exact_map = True
+
     def __init__(self, features: int, classes: int, dropout: float = 0.0) -> None:
         super().__init__()
         self.dropout = nn.Dropout(dropout)
@@ -38,3 +40,48 @@ class PooledClassifier(nn.Module):
             logits = self.linear(self.dropout(embedding))
             activation_map = torch.einsum("ndhw,kd->nkhw", features, self.linear.weight)
         return NetworkOutput(logits, activation_map, embedding)
+
+
+class GradCamClassifier(nn.Module):
+    """Global average pooling, layer normalisation and one linear layer; the map is Grad-CAM (Selvaraju et al. 2017).
+
+    The normalisation divides by what all places together make, so that no map's mean is the logit. Grad-CAM weighs the
+    feature maps by the gradient of a class's logit with respect to them. Here it is taken with respect to the pooled
+    features, which is h * w times the paper's: of a linear layer alone it gives the exact map. The paper's rectifier
+    is left out, since what speaks against a class is wanted as well. As the logits do not change when all features
+    are scaled, a map's spatial mean is about zero: it says where the evidence is, not how much there is.
+
+    Args:
+        features: D, channels of the feature maps.
+        classes: K.
+        dropout: on the normalised features, in training.
+        eps: of the normalisation.
+    """
+
+    exact_map = False
+
+    def __init__(self, features: int, classes: int, dropout: float = 0.0, eps: float = 1e-6) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(features, eps)
+        self.dropout = nn.Dropout(dropout)
+        self.linear = nn.Linear(features, classes)
+
+    def forward(self, features: Tensor) -> NetworkOutput:
+        """Feature maps (N, D, h, w) to logits, map and embedding; computed in float32 also under autocast."""
+        with torch.autocast(features.device.type, enabled=False):
+            features = features.float()
+            embedding = features.mean(dim=(2, 3))
+            logits = self.linear(self.dropout(self.norm(embedding)))
+            activation_map = torch.einsum("ndhw,nkd->nkhw", features, self.gradient(embedding))
+        return NetworkOutput(logits, activation_map, embedding)
+
+    def gradient(self, embedding: Tensor) -> Tensor:
+        """Of each logit with respect to the pooled features (N, D), without dropout: (N, K, D).
+
+        The derivative of layer normalisation (Ba et al. 2016) is written out because ONNX has no gradients.
+        """
+        centred = embedding - embedding.mean(dim=1, keepdim=True)
+        scale = torch.rsqrt(centred.square().mean(dim=1, keepdim=True) + self.norm.eps)
+        normal, weight = (centred * scale).unsqueeze(1), self.linear.weight * self.norm.weight
+        along = (weight * normal).mean(dim=2, keepdim=True)
+        return (weight - weight.mean(dim=1, keepdim=True) - along * normal) * scale.unsqueeze(1)

@@ -21,6 +21,7 @@ class InputCheckBody(BaseModel):
 
     passed: bool
     reasons: list[str] = Field(description="Why not, in plain words.")
+    score: float = Field(description="Above 0 for what is less like such a film than nearly all held-out ones.")
 
 
 class PredictionBody(BaseModel):
@@ -30,7 +31,15 @@ class PredictionBody(BaseModel):
     class_index: int = Field(ge=0, description="Its place among the classes of `/model/info`.")
     probability: float = Field(ge=0, le=1, description="Of pneumonia, calibrated.")
     threshold: float = Field(ge=0, le=1, description="At this probability or above the film is called pneumonia.")
-    abstained: bool = Field(description="Do not use the answer: `input_check` says why.")
+    probabilities: dict[str, float] = Field(description="Of each class, calibrated.")
+    prediction_set: list[str] = Field(
+        description="The classes that the film may be, by conformal prediction: several, one or none."
+    )
+    coverage: float = Field(description="How often such a set holds the film's class, for each class.")
+    abstained: bool = Field(
+        description="Do not use the answer: `input_check` failed, or `prediction_set` does not decide between normal "
+        "and pneumonia."
+    )
     input_check: InputCheckBody
     model: str = Field(description="`name:version` of the bundle.", examples=["cnn:bd927f2484a9"])
     request_id: str
@@ -65,6 +74,8 @@ class OperatingPointBody(BaseModel):
     temperature: float = Field(gt=0)
     threshold: float = Field(ge=0, le=1)
     rule: str
+    coverage: float = Field(description="Asked of the prediction sets.")
+    set_thresholds: list[float] = Field(description="A class belongs to a set from this probability on.")
 
 
 class ModelInfoBody(BaseModel):

@@ -29,6 +29,8 @@ class RadiographAugmentation(nn.Module):
         lowest_resolution: smallest such resolution, as a part of the image's.
         sharpen: probability that an image is sharpened (unsharp mask) instead.
         noise: largest standard deviation of additive Gaussian noise, in gray levels.
+        keep: probability that an image stays as it is. A network that never saw plain films in training says other
+            probabilities of them: its normalisation layers know only the statistics of augmented ones.
     """
 
     def __init__(
@@ -44,19 +46,22 @@ class RadiographAugmentation(nn.Module):
         lowest_resolution: float = 0.35,
         sharpen: float = 0.2,
         noise: float = 12.0,
+        keep: float = 0.0,
     ) -> None:
         super().__init__()
         self.rotation, self.scale, self.aspect, self.shift, self.flip = rotation, scale, aspect, shift, flip
         self.gamma, self.contrast = gamma, contrast
         self.resolution, self.lowest_resolution, self.sharpen = resolution, lowest_resolution, sharpen
-        self.noise = noise
+        self.noise, self.keep = noise, keep
         self._bank: Tensor | None = None
 
     @torch.no_grad()
     def forward(self, images: Tensor, generator: torch.Generator) -> Tensor:
         """Images (N, 1, H, W), uint8 or float gray levels 0..255; returns float32 of the same shape and range."""
-        images = self._resample(self._tone(images.float(), generator), generator)
-        return self._add_noise(self._vary_resolution(images, generator), generator)
+        plain = images.float()
+        varied = self._resample(self._tone(plain, generator), generator)
+        varied = self._add_noise(self._vary_resolution(varied, generator), generator)
+        return torch.where(_unit(len(plain), generator, plain.device) < self.keep, plain, varied)
 
     def _tone(self, images: Tensor, generator: torch.Generator) -> Tensor:
         """Gamma, then contrast around mid-gray; clipped, as a detector or an export clips."""

@@ -50,6 +50,7 @@ class PneumoniaCLI(LightningCLI):
     @override
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.link_arguments("data.image_size", "model.image_size")
+        parser.link_arguments("data.classes", "model.network.init_args.classes", compute_fn=len)
         parser.link_arguments("seed_everything", "model.seed", compute_fn=int)
         parser.link_arguments("seed_everything", "data.seed", compute_fn=int)
         parser.add_lightning_class_args(BestCheckpoint, "best_checkpoint")

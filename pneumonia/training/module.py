@@ -18,8 +18,13 @@ from torchmetrics.classification import (
 
 from pneumonia.data.datamodule import SEED_STRIDE, Batch, ChestXRayDataModule
 from pneumonia.errors import ConfigError
+from pneumonia.evaluation.conformal import check_coverage
+from pneumonia.evaluation.operating_point import DEFAULT_COVERAGE, DEFAULT_RULE
+from pneumonia.evaluation.thresholds import parse_rule
+from pneumonia.models.ensemble import Ensemble
 from pneumonia.models.outputs import NetworkOutput
 from pneumonia.provenance import git_state, software_versions
+from pneumonia.training.finetuning import parameter_groups
 
 
 class ChestXRayClassifier(L.LightningModule):
@@ -33,10 +38,15 @@ class ChestXRayClassifier(L.LightningModule):
         augmentation: called with images (N, 1, S, S) and a `torch.Generator`; none trains on the films as they are.
         image_size: S.
         learning_rate: peak of the one-cycle schedule (Smith & Topin 2018).
+        layer_decay: factor of the rate from each group of the network's layers to the one before it (discriminative
+            fine-tuning, Howard & Ruder 2018); 1 trains all at the same rate.
         weight_decay: decoupled (Loshchilov & Hutter 2019), on weights with two or more dimensions.
         warmup: share of the steps in which the rate rises.
         label_smoothing: mass spread over all classes (Szegedy et al. 2016).
         balance_classes: weigh classes by the inverse of their frequency among the training images.
+        threshold_rule: how `export` chooses the threshold on validation: youden, accuracy, sensitivity>=X,
+            specificity>=X or cost=X (a missed pneumonia costs X false alarms).
+        coverage: of the prediction sets that `export` calibrates.
         seed: of the training steps.
     """
 
@@ -46,19 +56,26 @@ class ChestXRayClassifier(L.LightningModule):
         augmentation: nn.Module | None = None,
         image_size: int = 128,
         learning_rate: float = 2e-3,
+        layer_decay: float = 1.0,
         weight_decay: float = 0.05,
         warmup: float = 0.15,
         label_smoothing: float = 0.0,
         balance_classes: bool = True,
+        threshold_rule: str = DEFAULT_RULE,
+        coverage: float = DEFAULT_COVERAGE,
         seed: int = 0,
     ) -> None:
         super().__init__()
+        parse_rule(threshold_rule)
+        check_coverage(coverage)
         self.save_hyperparameters()
         self.network = network.to(memory_format=torch.channels_last)
         self.augmentation = augmentation
         self.image_size = image_size
         self.learning_rate, self.weight_decay, self.warmup = learning_rate, weight_decay, warmup
+        self.layer_decay = layer_decay
         self.label_smoothing, self.balance_classes, self.seed = label_smoothing, balance_classes, seed
+        self.threshold_rule, self.coverage = threshold_rule, coverage
         self.class_weights: Tensor | None = None
         self.provenance: dict[str, Any] = {}
         self.configure_metrics()
@@ -78,14 +95,11 @@ class ChestXRayClassifier(L.LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """AdamW, without decay on biases and normalisation, under one cycle over all steps of the run."""
-        parameters = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
-        groups = [
-            {"params": [p for p in parameters if p.ndim > 1], "weight_decay": self.weight_decay},
-            {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
-        ]
+        groups = parameter_groups(self.network, self.learning_rate, self.weight_decay, self.layer_decay)
+        peaks = [group["lr"] for group in groups]
         optimizer = torch.optim.AdamW(groups, lr=self.learning_rate, fused=True)
         schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer, self.learning_rate, int(self.trainer.estimated_stepping_batches), pct_start=self.warmup
+            optimizer, peaks, int(self.trainer.estimated_stepping_batches), pct_start=self.warmup
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
@@ -130,6 +144,12 @@ class ChestXRayClassifier(L.LightningModule):
         """Images (N, 1, S, S), gray levels 0..255 of any dtype."""
         return cast(NetworkOutput, self.network(images.contiguous(memory_format=torch.channels_last)))
 
+    def member_outputs(self, images: Tensor) -> list[NetworkOutput]:
+        """What each member of an ensemble makes of images (N, 1, S, S): each learns from its own errors."""
+        images = images.contiguous(memory_format=torch.channels_last)
+        members = self.network.members if isinstance(self.network, Ensemble) else [self.network]
+        return [cast(NetworkOutput, member(images)) for member in members]
+
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """Seed whatever a training step draws, and augment its batch as a whole, on the device it was moved to."""
         if self.trainer.training:
@@ -141,7 +161,9 @@ class ChestXRayClassifier(L.LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Loss of a batch."""
-        loss = self._loss(self(batch["image"]).logits, batch["label"])
+        loss = torch.stack(
+            [self._loss(output.logits, batch["label"]) for output in self.member_outputs(batch["image"])]
+        ).mean()
         # MetricsHistory passes it on to the loggers.
         self.log("train/loss", loss, on_step=False, on_epoch=True, logger=False, batch_size=len(batch["label"]))
         return loss
@@ -167,6 +189,9 @@ class ChestXRayClassifier(L.LightningModule):
         metrics = cast(MetricCollection, self.metrics[split])
         metrics.update(1 - logits.softmax(dim=1)[:, 0], (batch["label"] > 0).long())
         self.log_dict(metrics, prog_bar=False, batch_size=len(logits))
+        if logits.shape[1] > 2:
+            right = (logits.argmax(dim=1) == batch["label"]).float().mean()
+            self.log(f"{split}/class_accuracy", right, batch_size=len(logits), sync_dist=True)
 
     def _loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         weights = None if self.class_weights is None else self.class_weights.to(logits.device)
