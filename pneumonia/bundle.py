@@ -85,7 +85,7 @@ def load_bundle(directory: Path | str) -> Bundle:
     content = _read_manifest(directory)
     _verify_files(directory, content)
     try:
-        return Bundle(
+        bundle = Bundle(
             directory=directory,
             name=str(content["name"]),
             version=str(content["version"]),
@@ -97,8 +97,11 @@ def load_bundle(directory: Path | str) -> Bundle:
             metrics=dict(content["metrics"]),
             provenance=dict(content["provenance"]),
         )
+        if len(bundle.operating_point.set_thresholds) != len(bundle.classes):
+            raise ValueError(f"set_thresholds, one for each of {len(bundle.classes)} classes")
     except (KeyError, TypeError, ValueError, ConfigError) as error:
         raise BundleError(f"{directory / MANIFEST} lacks or misstates {error}; export the bundle again.") from error
+    return bundle
 
 
 def _read_manifest(directory: Path) -> dict[str, Any]:

@@ -1,9 +1,11 @@
-"""The model card, under the headings of Mitchell et al. 2019, from what was measured and recorded."""
+"""The model card, under the headings of Mitchell et al. (2019), from what was measured and recorded."""
 
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pneumonia import DISCLAIMER
 from pneumonia.bundle import CARD, Bundle
+from pneumonia.evaluation.conformal import in_percent
 from pneumonia.files import atomic_write
 
 _NAMES = {
@@ -18,6 +20,9 @@ _NAMES = {
     "brier": "Brier score",
 }
 
+_OF_PARTS = ("auroc", "accuracy", "sensitivity", "specificity")
+_OF_VIEWS = ("auroc", "sensitivity", "specificity", "ece")
+
 
 def write_card(bundle: Bundle) -> None:
     """Write `MODEL_CARD.md` into the bundle's directory, atomically."""
@@ -30,22 +35,21 @@ def render_card(bundle: Bundle) -> str:
     provenance, data = bundle.provenance, bundle.provenance.get("data", {})
     git = provenance.get("git", {})
     point = bundle.operating_point
-    source = (
-        "**Synthetic phantoms. No patient's film was used: the model means nothing for people.**"
-        if bundle.synthetic
-        else "Pediatric chest X-rays (one to five years), Guangzhou Women and Children's Medical Center; Kermany, "
-        "Zhang, Goldbaum (2018), doi:10.17632/rscbjbr9sj, CC BY 4.0."
-    )
     network = provenance.get("model", {}).get("network", {})
     return f"""# Model card: {bundle.name}
 
 > {DISCLAIMER}
 
+The headings are those of Mitchell et al. (2019), "Model Cards for Model Reporting". `DATA_CARD.md` beside this file
+describes the data.
+
 ## Model details
 - Version `{bundle.version}`, made {bundle.created}; {bundle.parameters:,} weights; input {bundle.input_size} x \
 {bundle.input_size} pixels, gray.
-- Network `{network.get("class_path", "unknown")}`, settings `{network.get("init_args", {})}`.
-- Answers: {", ".join(bundle.classes)}; a calibrated probability of pneumonia; an exact class-activation map.
+- Network `{network.get("class_path", "unknown")}`, settings `{network.get("init_args", {})}`; trained for \
+{provenance.get("steps", "?")} steps of {data.get("batch_size", "?")} films, seed {provenance.get("seed", "?")}.
+- Answers: {", ".join(bundle.classes)}; a calibrated probability of pneumonia; a prediction set; a class-activation map;
+  whether the image is like the films that it learned from.
 - Code: commit `{git.get("commit")}`{" with uncommitted changes" if git.get("dirty") else ""}.
 
 ## Intended use
@@ -57,20 +61,23 @@ and severity are not recorded in the data and could not be studied.
 
 ## Metrics
 Probability is temperature-scaled (T = {point.temperature:.3f}); at {point.threshold:.3f} or above a film is called
-pneumonia. The threshold follows the rule `{point.rule}` on patients held out of train. Intervals are 95%, by bootstrap
-over patients.
+pneumonia. The threshold follows the rule `{point.rule}` on patients held out of train, whose films are seen as they are
+and augmented. Prediction sets are class-conditional conformal sets, calibrated on these patients' films as they are, at
+a coverage of {in_percent(point.coverage)}. Intervals are
+95%, by bootstrap over patients.
 
-{_table(bundle.metrics)}
+## Evaluation data
+{_evaluation_data(bundle.metrics)}
 
-## Training and evaluation data
-{source}
-Manifest `{str(data.get("digest", "unknown"))[:16]}`, {data.get("files", "?")} files; training images by class: \
-{dict(zip(bundle.classes, data.get("class_counts", []), strict=False))}. Validation: \
-{data.get("validation_fraction", "?")} of the training images, by patient (split seed {data.get("split_seed", "?")}).
+## Training data
+{_training_data(bundle, data)}
+
+## Quantitative analyses
+{_analyses(bundle.metrics)}
 
 ## Ethical considerations
-Labels come from one hospital; a number is no diagnosis. Patients' data are not in the bundle: it holds weights and
-figures only.
+Labels come from one hospital; a number is no diagnosis. Patients' data are not in the bundle: it holds weights,
+averages over films, and figures.
 
 ## Caveats and recommendations
 Train and test films differ in sharpness and exposure, and 170 patient numbers occur in both: whether they are the same
@@ -78,21 +85,126 @@ children is not documented. Measure on your own films before any use, and recali
 """
 
 
-def _table(metrics: dict[str, Any]) -> str:
-    splits = list(metrics)
-    if not splits:
-        return "Not measured yet."
-    lines = [
-        "| | " + " | ".join(f"{split} (n = {metrics[split].get('n', '?')})" for split in splits) + " |",
-        "| --- |" + " --- |" * len(splits),
-    ]
-    for key, name in _NAMES.items():
-        cells = [_cell(metrics[split].get(key)) for split in splits]
-        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+def figures_table(columns: Mapping[str, Mapping[str, Any]], metrics: Iterable[str] = _NAMES) -> str:
+    """Markdown: a row a metric, a column for each named set of figures `{"value", "low", "high"}`."""
+    lines = [f"| | {' | '.join(columns)} |", "| --- |" + " --- |" * len(columns)]
+    for key in metrics:
+        cells = [_cell(figures.get(key)) for figures in columns.values()]
+        lines.append(f"| {_NAMES[key]} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
-def _cell(figure: dict[str, float | None] | None) -> str:
+def _evaluation_data(metrics: Mapping[str, Any]) -> str:
+    kinds = {
+        "validation": "patients held out of train, on whom temperature, threshold and sets were fitted",
+        "test": "the official test folder, which chose nothing",
+    }
+    return (
+        "\n".join(
+            f"- {split}: {figures.get('n', '?')} films, {kinds.get(split, 'as its name says')}; manifest "
+            f"`{str(figures.get('data_digest', 'as train'))[:16]}`."
+            for split, figures in metrics.items()
+        )
+        or "None yet."
+    )
+
+
+def _training_data(bundle: Bundle, data: Mapping[str, Any]) -> str:
+    source = (
+        "**Synthetic phantoms. No patient's film was used: the model means nothing for people.**"
+        if bundle.synthetic
+        else "Pediatric chest X-rays (one to five years), Guangzhou Women and Children's Medical Center; Kermany, "
+        "Zhang, Goldbaum (2018), doi:10.17632/rscbjbr9sj, CC BY 4.0."
+    )
+    counts = dict(zip(bundle.classes, data.get("class_counts", []), strict=False))
+    named = ", ".join(f"{count:,} {name}" for name, count in counts.items()) or "unknown numbers of films"
+    return (
+        f"{source}\nManifest `{str(data.get('digest', 'unknown'))[:16]}`, {data.get('files', '?')} files; trained on "
+        f"{named}. Validation: {data.get('validation_fraction', '?')} of the training images, by patient (split seed "
+        f"{data.get('split_seed', '?')})."
+    )
+
+
+def _analyses(metrics: Mapping[str, Any]) -> str:
+    if not metrics:
+        return "Not measured yet."
+    columns = {f"{split} (n = {figures.get('n', '?')})": figures for split, figures in metrics.items()}
+    sections = [figures_table(columns)]
+    for split, figures in metrics.items():
+        sections += [
+            *_section(f"Parts of {split}", _parts_table(figures.get("subgroups", {}))),
+            *_section(f"Classes of {split}", _confusion_table(figures.get("classes", {}))),
+            *_section(f"Prediction sets and input check on {split}", _answers(figures)),
+            *_section(f"Robustness on {split}", _robustness(figures.get("robustness", {}))),
+            *_section(f"Heatmaps on {split}", _faithfulness(figures.get("faithfulness", {}))),
+        ]
+    return "\n\n".join(sections)
+
+
+def _section(title: str, content: str) -> list[str]:
+    return [f"### {title}", content] if content else []
+
+
+def _parts_table(parts: Mapping[str, Any]) -> str:
+    if not parts:
+        return ""
+    heads = " | ".join(_NAMES[key] for key in _OF_PARTS)
+    lines = [f"| films | n | {heads} |", "| --- | --- |" + " --- |" * len(_OF_PARTS)]
+    for part in parts.values():
+        cells = " | ".join(_cell(part.get(key)) for key in _OF_PARTS)
+        lines.append(f"| {part.get('description', '?')} | {part.get('n', '?')} | {cells} |")
+    return "\n".join(lines)
+
+
+def _confusion_table(classes: Mapping[str, Any]) -> str:
+    if not classes:
+        return ""
+    names = classes["names"]
+    lines = [f"| film is | {' | '.join(f'called {name}' for name in names)} | recall |"]
+    lines.append("| --- |" + " --- |" * (len(names) + 1))
+    for name, row in zip(names, classes["confusion_matrix"], strict=True):
+        lines.append(f"| {name} | {' | '.join(map(str, row))} | {_cell(classes['recall'].get(name))} |")
+    return f"Accuracy over {len(names)} classes: {_cell(classes.get('accuracy'))}.\n\n" + "\n".join(lines)
+
+
+def _answers(figures: Mapping[str, Any]) -> str:
+    sets, check = figures.get("prediction_sets"), figures.get("input_check")
+    lines = [
+        f"- Sets that are calibrated on one half of these patients hold the class of the other half's films, {name}: "
+        f"{share:.3f}."
+        for name, share in figures.get("cross_coverage", {}).items()
+        if share is not None
+    ]
+    if sets:
+        lines += [
+            f"- The set holds the film's class, {name}: {_cell(share)}." for name, share in sets["covered"].items()
+        ]
+        lines.append(f"- The set decides between normal and pneumonia: {_cell(sets['decided'])} of the films.")
+    if check:
+        lines.append(f"- Films that the input check turns away: {_cell(check['refused'])}.")
+    return "\n".join(lines)
+
+
+def _robustness(robustness: Mapping[str, Any]) -> str:
+    if not robustness:
+        return ""
+    heads = " | ".join(_NAMES[key] for key in _OF_VIEWS)
+    lines = [f"| films | {heads} |", "| --- |" + " --- |" * len(_OF_VIEWS)]
+    for name, figures in {"as they are": robustness["plain"], **robustness["middle"]}.items():
+        lines.append(f"| {name} | {' | '.join(_cell(figures.get(key)) for key in _OF_VIEWS)} |")
+    return f"Each corruption at grade {robustness['middle_grade']} of 5.\n\n" + "\n".join(lines)
+
+
+def _faithfulness(figures: Mapping[str, Any]) -> str:
+    if not figures:
+        return ""
+    return (
+        "Blurring the hottest pixels first lowers the probability faster, and showing them first raises it faster, "
+        f"than random masks do, for {_cell(figures['both_beat'])} of {figures['n']} films called PNEUMONIA."
+    )
+
+
+def _cell(figure: Mapping[str, float | None] | None) -> str:
     if not figure or figure.get("value") is None:
         return "-"
     low, high = figure.get("low"), figure.get("high")

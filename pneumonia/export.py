@@ -14,12 +14,18 @@ from torch import Tensor, nn
 from pneumonia.bundle import GRAPH, MANIFEST, TYPICALITY, Bundle, graph_version, write_bundle
 from pneumonia.card import write_card
 from pneumonia.data.cache import open_cache
+from pneumonia.data.card import DATA_CARD, render_data_card
 from pneumonia.data.manifest import Manifest, class_indices, scan_tree
 from pneumonia.data.splits import Splits, assign_splits
 from pneumonia.errors import BundleError, ConfigError, DataError
-from pneumonia.evaluation.conformal import check_coverage
+from pneumonia.evaluation.conformal import check_coverage, cross_coverage, fit_set_thresholds
 from pneumonia.evaluation.intervals import bootstrap_intervals
-from pneumonia.evaluation.operating_point import OperatingPoint, fit_operating_point, positive_probability
+from pneumonia.evaluation.operating_point import (
+    OperatingPoint,
+    calibrated_probabilities,
+    fit_operating_point,
+    positive_probability,
+)
 from pneumonia.evaluation.thresholds import parse_rule
 from pneumonia.files import atomic_directory
 from pneumonia.inference.engine import OUTPUTS, Engine, OnnxRuntimeEngine, run_in_batches
@@ -108,11 +114,13 @@ def export_bundle(options: ExportOptions) -> Bundle:
     than `TOLERANCE`.
     """
     _check_output(options.output)
+    if options.rule is not None:
+        parse_rule(options.rule)
+    if options.coverage is not None:
+        check_coverage(options.coverage)
     classifier, provenance = load_checkpoint(options.checkpoint)
     rule = classifier.threshold_rule if options.rule is None else options.rule
     coverage = classifier.coverage if options.coverage is None else options.coverage
-    parse_rule(rule)
-    check_coverage(coverage)
     manifest, splits = _training_data(options.data, provenance)
     size, classes = classifier.image_size, tuple(provenance["data"]["classes"])
     cache = open_cache(manifest, size, options.cache_dir, progress=True)
@@ -129,6 +137,9 @@ def export_bundle(options: ExportOptions) -> Bundle:
         logits = [run_in_batches(engine, images).logits for images in views]
         truth = np.tile(held_out.classes, len(views))
         point = fit_operating_point(np.concatenate(logits), truth, rule, coverage)
+        plain = calibrated_probabilities(logits[0], point.temperature)
+        # Sets promise a share of films as they come: augmented ones are harder, and would widen them.
+        point = replace(point, set_thresholds=fit_set_thresholds(plain, held_out.classes, coverage))
         bundle = Bundle(
             directory=directory,
             name=options.name,
@@ -138,10 +149,11 @@ def export_bundle(options: ExportOptions) -> Bundle:
             input_size=size,
             parameters=sum(parameter.numel() for parameter in classifier.network.parameters()),
             operating_point=point,
-            metrics={"validation": _figures(logits[0], held_out, point)},
+            metrics={"validation": _figures(logits[0], held_out, point, classes)},
             provenance=provenance,
         )
         write_card(bundle)
+        (directory / DATA_CARD).write_text(render_data_card(manifest, splits), encoding="utf-8")
         write_bundle(bundle)
     return replace(bundle, directory=options.output)
 
@@ -244,12 +256,27 @@ def _fit_typicality(engine: Engine, augmentation: nn.Module | None, train: _Film
     )
 
 
-def _figures(logits: "NDArray[np.float32]", held_out: _Films, point: OperatingPoint) -> dict[str, Any]:
-    """The metrics of the films as they are, with their intervals."""
+def _figures(
+    logits: "NDArray[np.float32]", held_out: _Films, point: OperatingPoint, classes: tuple[str, ...]
+) -> dict[str, Any]:
+    """The metrics of the films as they are, with their intervals.
+
+    `cross_coverage` is what sets calibrated on one half of these patients cover of each class in the other half.
+    """
+    patients = [row.patient for row in held_out.manifest.rows]
     intervals = bootstrap_intervals(
         (held_out.classes > 0).astype(np.int64),
         positive_probability(logits, point.temperature),
         point.threshold,
-        [row.patient for row in held_out.manifest.rows],
+        patients,
     )
-    return {"n": len(held_out.classes), **{name: interval.as_json() for name, interval in intervals.items()}}
+    covered = cross_coverage(
+        calibrated_probabilities(logits, point.temperature), held_out.classes, patients, point.coverage
+    )
+    return {
+        "n": len(held_out.classes),
+        **{name: interval.as_json() for name, interval in intervals.items()},
+        "cross_coverage": {
+            name: None if np.isnan(share) else share for name, share in zip(classes, covered, strict=True)
+        },
+    }

@@ -54,7 +54,7 @@ def command() -> Command:
 
 @pytest.fixture(scope="session")
 def draw_film() -> Callable[..., Image.Image]:
-    """A gray film with two dark lungs; pneumonia is a bright patch in one of them."""
+    """A gray film with two dark lungs, air beside the neck and a bright belly; pneumonia is a bright patch."""
 
     def draw(seed: int, label: str, width: int = 96, height: int = 80) -> Image.Image:
         rng = np.random.default_rng(seed)
@@ -63,6 +63,7 @@ def draw_film() -> Callable[..., Image.Image]:
         side = rng.choice([-1, 1])
         for lung in (-1, 1):
             film -= 100 * (((x - lung * 0.45) / 0.32) ** 2 + (y / 0.75) ** 2 < 1)
+        film += 50 * (y > 0.8) - 120 * ((abs(x) > 0.4) & (y < -0.85))
         if label == "PNEUMONIA":
             film += 110 * np.exp(-(((x - side * 0.45) / 0.25) ** 2) - ((y - rng.uniform(-0.3, 0.3)) / 0.35) ** 2)
         return Image.fromarray(film.clip(0, 255).astype(np.uint8))

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
-from pneumonia.bundle import GRAPH, MANIFEST, SCHEMA, Bundle, graph_version, load_bundle, write_bundle
+from pneumonia.bundle import CARD, GRAPH, MANIFEST, SCHEMA, TYPICALITY, Bundle, graph_version, load_bundle, write_bundle
 from pneumonia.errors import BundleError
 from pneumonia.evaluation.operating_point import OperatingPoint
 from pneumonia.files import write_json
@@ -45,7 +45,7 @@ def test_a_bundle_can_lie_anywhere_and_under_any_name(bundle_dir: Path, tmp_path
     assert load_bundle(moved).version == load_bundle(str(bundle_dir)).version
 
 
-@pytest.mark.parametrize("name", [GRAPH, "MODEL_CARD.md", MANIFEST])
+@pytest.mark.parametrize("name", [GRAPH, TYPICALITY, CARD, MANIFEST])
 @pytest.mark.parametrize("mask", [0x01, 0x10, 0xFF])
 def test_one_changed_byte_in_any_file_is_noticed(copied: Path, name: str, mask: int) -> None:
     content = (copied / name).read_bytes()
@@ -57,7 +57,7 @@ def test_one_changed_byte_in_any_file_is_noticed(copied: Path, name: str, mask: 
             load_bundle(copied)
 
 
-@pytest.mark.parametrize("name", [GRAPH, "MODEL_CARD.md", MANIFEST])
+@pytest.mark.parametrize("name", [GRAPH, TYPICALITY, CARD, MANIFEST])
 @pytest.mark.parametrize("length", [0, 1, -1])
 def test_a_file_that_was_cut_is_noticed(copied: Path, name: str, length: int) -> None:
     (copied / name).write_bytes((copied / name).read_bytes().rstrip()[:length])
@@ -65,7 +65,7 @@ def test_a_file_that_was_cut_is_noticed(copied: Path, name: str, length: int) ->
         load_bundle(copied)
 
 
-@pytest.mark.parametrize("name", [GRAPH, "MODEL_CARD.md"])
+@pytest.mark.parametrize("name", [GRAPH, TYPICALITY, CARD])
 def test_a_file_that_is_missing_is_named(copied: Path, name: str) -> None:
     (copied / name).unlink()
     with pytest.raises(BundleError, match=f"lacks the file '{name}'"):
@@ -83,12 +83,12 @@ def test_a_place_without_a_bundle_is_an_error_that_says_how_to_make_one(tmp_path
 @pytest.mark.parametrize("schema", [0, SCHEMA + 1, None, str(SCHEMA), [SCHEMA]])
 def test_another_schema_is_refused_and_named(copied: Path, schema: object) -> None:
     edit(copied, lambda content: content.update(schema=schema))
-    with pytest.raises(BundleError, match=r"has schema .*, and this version of the package reads 1"):
+    with pytest.raises(BundleError, match=rf"has schema .*, and this version of the package reads {SCHEMA}"):
         load_bundle(copied)
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"{", b"[]", b"null", b"1", b'"text"', b"\xff", b"{}", b"[" * 100_000, b'{"schema": 1}', b"\0"]
+    "content", [b"", b"{", b"[]", b"null", b"1", b'"text"', b"\xff", b"{}", b"[" * 100_000, b'{"schema": 2}', b"\0"]
 )
 def test_a_manifest_that_is_none_is_refused(copied: Path, content: bytes) -> None:
     (copied / MANIFEST).write_bytes(content)
@@ -123,6 +123,7 @@ def test_a_file_outside_the_bundle_is_not_looked_at(copied: Path, name: str) -> 
         ),
         lambda content: content.update(files=[]),
         lambda content: content["files"].pop(GRAPH),
+        lambda content: content["files"].pop(TYPICALITY),
         lambda content: content["files"].update({GRAPH: None}),
         lambda content: content["files"][GRAPH].pop("sha256"),
         lambda content: content.update(classes=7),
@@ -134,6 +135,11 @@ def test_a_file_outside_the_bundle_is_not_looked_at(copied: Path, name: str) -> 
         lambda content: content["operating_point"].update(temperature=0),
         lambda content: content["operating_point"].update(temperature="hot"),
         lambda content: content["operating_point"].update(bias=1),
+        lambda content: content["operating_point"].update(coverage=1.0),
+        lambda content: content["operating_point"].pop("set_thresholds"),
+        lambda content: content["operating_point"].update(set_thresholds=0.5),
+        lambda content: content["operating_point"].update(set_thresholds=[0.5, 2.0]),
+        lambda content: content["operating_point"].update(set_thresholds=[0.5, 0.5, 0.5]),
     ],
 )
 def test_a_manifest_that_lacks_or_misstates_something_is_refused(
@@ -151,10 +157,19 @@ def test_a_directory_in_the_place_of_a_file_is_refused(copied: Path) -> None:
         load_bundle(copied)
 
 
-POINTS = st.builds(OperatingPoint, st.floats(0.05, 20), st.floats(0, 1), st.sampled_from(["youden", "accuracy"]))
+POINTS = st.builds(
+    OperatingPoint,
+    temperature=st.floats(0.05, 20),
+    threshold=st.floats(0, 1),
+    rule=st.sampled_from(["youden", "accuracy"]),
+    coverage=st.sampled_from([0.9, 0.95]),
+    set_thresholds=st.tuples(st.floats(0, 1), st.floats(0, 1)),
+)
 
 
 @given(POINTS, POINTS)
+@example(one := OperatingPoint(1.0, 0.5, "youden", 0.95, (0.3, 0.3)), replace(one, coverage=0.9))
+@example(one, replace(one, set_thresholds=(0.3, 0.4)))
 def test_the_version_changes_with_the_operating_point_and_only_with_it(
     bundle_dir: Path, one: OperatingPoint, other: OperatingPoint
 ) -> None:

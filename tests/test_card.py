@@ -14,7 +14,9 @@ HEADINGS = (
     "Intended use",
     "Factors",
     "Metrics",
-    "Training and evaluation data",
+    "Evaluation data",
+    "Training data",
+    "Quantitative analyses",
     "Ethical considerations",
     "Caveats and recommendations",
 )
@@ -29,7 +31,7 @@ def make_bundle(directory: Path, synthetic: bool = False) -> Bundle:
         classes=("NORMAL", "PNEUMONIA"),
         input_size=128,
         parameters=700402,
-        operating_point=OperatingPoint(1.5, 0.25, "youden"),
+        operating_point=OperatingPoint(1.5, 0.25, "youden", 0.95, (0.2, 0.3)),
         metrics={"test": {"n": 307, "auroc": {"value": 0.984, "low": 0.97, "high": None}, "ppv": {"value": None}}},
         provenance={"synthetic": synthetic, "data": {"digest": "d" * 64, "class_counts": [1, 3]}},
     )

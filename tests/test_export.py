@@ -12,13 +12,16 @@ import pytest
 import torch
 from torch import nn
 
-from pneumonia.bundle import load_bundle
-from pneumonia.data.manifest import scan_tree
+from pneumonia.bundle import CARD, GRAPH, MANIFEST, TYPICALITY, load_bundle
+from pneumonia.data.card import DATA_CARD
+from pneumonia.data.manifest import PATHOGENS, scan_tree
 from pneumonia.errors import BundleError, ConfigError, DataError
-from pneumonia.evaluation.operating_point import positive_probability
+from pneumonia.evaluation.operating_point import DEFAULT_COVERAGE, positive_probability
 from pneumonia.export import TOLERANCE, export_graph, load_checkpoint, main
 from pneumonia.images import read_radiograph
 from pneumonia.inference.engine import OnnxRuntimeEngine
+from pneumonia.inference.prediction import Prediction
+from pneumonia.inference.predictor import Predictor
 
 Export = Callable[..., Path]
 
@@ -80,8 +83,8 @@ def test_the_bundle_answers_for_files_as_the_checkpoint_does(
     np.testing.assert_allclose([answer["probability"] for answer in answers], expected, atol=TOLERANCE)
 
 
-def test_a_bundle_is_graph_card_and_manifest_and_nothing_else(bundle_dir: Path) -> None:
-    assert {path.name for path in bundle_dir.iterdir()} == {"bundle.json", "model.onnx", "MODEL_CARD.md"}
+def test_a_bundle_is_graph_typicality_cards_and_manifest_and_nothing_else(bundle_dir: Path) -> None:
+    assert {path.name for path in bundle_dir.iterdir()} == {MANIFEST, GRAPH, TYPICALITY, CARD, DATA_CARD}
 
 
 def test_a_bundle_says_what_it_was_made_of(run: Path, tree: Path, bundle_dir: Path) -> None:
@@ -147,6 +150,39 @@ def test_a_graph_that_answers_otherwise_than_the_checkpoint_is_refused_and_the_o
 def test_a_rule_that_does_not_exist_is_refused_before_anything_is_read(export: Export, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="'nonsense' is no rule for the threshold"):
         export("--rule", "nonsense", checkpoint=tmp_path / "missing.ckpt")
+
+
+@pytest.mark.parametrize("coverage", ["0.2", "1"])
+def test_a_coverage_that_can_not_be_asked_for_is_refused(export: Export, tmp_path: Path, coverage: str) -> None:
+    with pytest.raises(ConfigError, match=f"The coverage {coverage}"):
+        export("--coverage", coverage)
+    assert not (tmp_path / "bundle").exists()
+
+
+def test_the_prediction_sets_have_the_coverage_that_is_asked_for_or_the_run_s(export: Export, bundle_dir: Path) -> None:
+    asked, own = load_bundle(export("--coverage", "0.6")).operating_point, load_bundle(bundle_dir).operating_point
+    assert (asked.coverage, own.coverage) == (0.6, DEFAULT_COVERAGE)
+    assert all(higher >= lower for higher, lower in zip(asked.set_thresholds, own.set_thresholds, strict=True))
+    assert (asked.temperature, asked.threshold) == (own.temperature, own.threshold)
+
+
+@pytest.mark.slow
+def test_a_bundle_of_three_classes_answers_with_the_probability_of_each(
+    training_words: Callable[..., list[str]], export: Export, tree: Path, tmp_path: Path
+) -> None:
+    from pneumonia.training.cli import main as train
+
+    train(training_words("fit", tmp_path / "run", f"--data.classes=[{','.join(PATHOGENS)}]"))
+    bundle = load_bundle(export(checkpoint=tmp_path / "run" / "checkpoints" / "best.ckpt"))
+    assert bundle.classes == PATHOGENS
+    assert len(bundle.operating_point.set_thresholds) == 3
+    for answer in Predictor(bundle).predict_files(sorted((tree / "test").rglob("*.jpeg"))):
+        assert isinstance(answer, Prediction)
+        assert tuple(answer.probabilities) == PATHOGENS
+        assert answer.probability == pytest.approx(1 - answer.probabilities["NORMAL"])
+        kinds = {name: answer.probabilities[name] for name in PATHOGENS[1:]}
+        called = max(kinds, key=kinds.__getitem__) if answer.probability >= answer.threshold else "NORMAL"
+        assert answer.prediction == called
 
 
 def test_an_export_does_not_replace_what_is_no_bundle(export: Export, tmp_path: Path) -> None:

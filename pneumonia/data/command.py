@@ -1,4 +1,4 @@
-"""`pneumonia data fetch | index | stats | phantom`."""
+"""`pneumonia data fetch | index | stats | card | phantom`."""
 
 import argparse
 import json
@@ -23,9 +23,11 @@ def main(arguments: list[str]) -> int:
     index.add_argument("--data", type=Path, default=DEFAULT_TREE, help="default: %(default)s")
     index.add_argument("--output", type=Path, required=True)
     stats = commands.add_parser("stats", help="counts of a tree, and its split by patient, as JSON")
-    stats.add_argument("--data", type=Path, default=DEFAULT_TREE, help="default: %(default)s")
-    stats.add_argument("--validation-fraction", type=float, default=0.15)
-    stats.add_argument("--split-seed", type=int, default=0)
+    card = commands.add_parser("card", help="describe a tree, and its split by patient, in Markdown")
+    for described in (stats, card):
+        described.add_argument("--data", type=Path, default=DEFAULT_TREE, help="default: %(default)s")
+        described.add_argument("--validation-fraction", type=float, default=0.15)
+        described.add_argument("--split-seed", type=int, default=0)
     phantom = commands.add_parser("phantom", help="write synthetic radiographs")
     phantom.add_argument("--output", type=Path, required=True)
     phantom.add_argument("--train", type=int, default=1200, help="films (default: %(default)s)")
@@ -34,7 +36,8 @@ def main(arguments: list[str]) -> int:
     phantom.add_argument("--size", type=int, default=256, help="pixels of the longer side (default: %(default)s)")
     phantom.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(arguments)
-    return {"fetch": _fetch, "index": _index, "stats": _stats, "phantom": _phantom}[options.command](options)
+    run = {"fetch": _fetch, "index": _index, "stats": _stats, "card": _card, "phantom": _phantom}[options.command]
+    return run(options)
 
 
 def _fetch(options: argparse.Namespace) -> int:
@@ -76,6 +79,16 @@ def _stats(options: argparse.Namespace) -> int:
         for name, indices in (("train", splits.train), ("validation", splits.validation), ("test", splits.test))
     }
     _say(json.dumps(content, indent=2))
+    return 0
+
+
+def _card(options: argparse.Namespace) -> int:
+    from pneumonia.data.card import render_data_card
+    from pneumonia.data.manifest import scan_tree
+    from pneumonia.data.splits import assign_splits
+
+    manifest = scan_tree(options.data, progress=True)
+    _say(render_data_card(manifest, assign_splits(manifest, options.validation_fraction, options.split_seed)))
     return 0
 
 

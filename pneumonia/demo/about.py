@@ -6,6 +6,7 @@ from typing import Any
 
 from pneumonia import DISCLAIMER
 from pneumonia.demo.problems import Problem
+from pneumonia.evaluation.conformal import in_percent
 
 _METRICS = {
     "auroc": "Area under the ROC curve",
@@ -96,7 +97,7 @@ def _operating_point(point: Mapping[str, Any]) -> str:
 
 def _coverage(point: Mapping[str, Any]) -> str:
     coverage = point.get("coverage")
-    return f"hold a film's class in {coverage:.0%} of the films" if isinstance(coverage, int | float) else ""
+    return f"hold a film's class in {in_percent(coverage)} of the films" if isinstance(coverage, int | float) else ""
 
 
 def _figures(metrics: Mapping[str, Any]) -> str:

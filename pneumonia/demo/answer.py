@@ -4,6 +4,7 @@ import html
 
 from pneumonia import DISCLAIMER
 from pneumonia.demo.problems import Problem
+from pneumonia.evaluation.conformal import in_percent
 from pneumonia.inference.input_check import InputCheck
 from pneumonia.inference.prediction import Prediction
 
@@ -116,21 +117,17 @@ def _sentence(prediction: Prediction) -> str:
 
 def _set(prediction: Prediction) -> str:
     """The conformal set in plain words; of several classes also how likely each is."""
-    names = [words_of(name).lower() for name in prediction.prediction_set]
-    sure = f"{prediction.coverage:.0%}"
+    names = [html.escape(words_of(name).lower()) for name in prediction.prediction_set]
+    at = f"at a coverage of {in_percent(prediction.coverage)}"
     if not names:
-        said = (
-            f"<strong>Neither fits.</strong> Fewer than {1 - prediction.coverage:.0%} of the films of any class score "
-            "like this one."
-        )
+        said = f"<strong>None of the classes fits</strong> {at}: films of any of them rarely score like this one."
     elif len(names) == 1:
-        said = f"<strong>Only {html.escape(names[0])} is plausible</strong> at a coverage of {sure}."
+        said = f"<strong>Only {names[0]} is plausible</strong> {at}."
+        if prediction.prediction not in prediction.prediction_set:
+            said += f" The operating point alone would call it {html.escape(words_of(prediction.prediction).lower())}."
     else:
         both = "Both are" if len(names) == 2 else "All of them are"
-        said = (
-            f"<strong>{both} possible:</strong> {html.escape(' and '.join([', '.join(names[:-1]), names[-1]]))}, at a "
-            f"coverage of {sure}."
-        )
+        said = f"<strong>{both} possible:</strong> {' and '.join([', '.join(names[:-1]), names[-1]])}, {at}."
     shares = ""
     if len(prediction.probabilities) > 2:
         rows = (

@@ -54,8 +54,9 @@ def answer_figures(
     """The parts of a report on answers, ready for strict JSON; shares are `{"value", "low", "high"}`.
 
     `prediction_sets`: `coverage` asked, `covered` for each class the share of its films whose set holds it,
-    `decided` the share of all films whose set holds NORMAL alone or kinds of pneumonia alone, `undecided` (both) and
-    `empty`, and `accuracy_decided`, of the label among the decided films. `input_check`: `refused`, and its `count`.
+    `decided` the share of all films whose set holds NORMAL alone or kinds of pneumonia alone, as they are called,
+    `undecided` (both, or the other one alone) and `empty`, and `accuracy_decided`, of the label among the decided
+    films. `input_check`: `refused`, and its `count`.
     `classes`, with three classes or more and when every film's is known: `names`, `accuracy`, `recall` of each, and
     `confusion_matrix`, rows what films are and columns what they were called.
     """
@@ -66,7 +67,8 @@ def answer_figures(
         return bootstrap_share(hits[chosen], names, resamples, seed, level).as_json()
 
     normal, kinds = answers.sets[:, 0], answers.sets[:, 1:].any(axis=1)
-    decided = normal != kinds
+    decided = (normal != kinds) & (kinds == (answers.called > 0))
+    empty = ~normal & ~kinds
     known = answers.truth >= 0
     right = (answers.called > 0) == (answers.truth != 0)
     figures: dict[str, Any] = {
@@ -77,8 +79,8 @@ def answer_figures(
                 for index, name in enumerate(answers.classes)
             },
             "decided": share(decided),
-            "undecided": share(normal & kinds),
-            "empty": share(~normal & ~kinds),
+            "undecided": share(~decided & ~empty),
+            "empty": share(empty),
             "accuracy_decided": share(right, decided),
         },
         "input_check": {"refused": share(~answers.passed), "count": int((~answers.passed).sum())},

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from pneumonia.evaluation.conformal import in_percent
 from pneumonia.evaluation.page_parts import interval_of, table, text
 
 
@@ -18,14 +19,14 @@ def answers_section(report: Mapping[str, Any]) -> str:
 
 
 def _sets(figures: Mapping[str, Any]) -> str:
-    asked = f"{figures['coverage']:.0%}"
+    asked = in_percent(figures["coverage"])
     rows = [
         *(
             (f"{text(name)} films whose set holds {text(name)}", _share(share))
             for name, share in figures["covered"].items()
         ),
-        ("Films that are decided: the set holds NORMAL alone, or pneumonia alone", _share(figures["decided"])),
-        ("Films for which both are possible", _share(figures["undecided"])),
+        ("Films that are decided: the set holds only what they are called", _share(figures["decided"])),
+        ("Films for which both are possible, or only what they are not called", _share(figures["undecided"])),
         ("Films that are like neither: the set is empty", _share(figures["empty"])),
         ("Accuracy among the decided films", _share(figures["accuracy_decided"])),
     ]

@@ -20,6 +20,7 @@ from pneumonia.evaluation.answers import collect_answers
 from pneumonia.evaluation.faithfulness import measure_faithfulness
 from pneumonia.evaluation.inputs import EvaluationInput
 from pneumonia.evaluation.intervals import RESAMPLES
+from pneumonia.evaluation.log import log_evaluation
 from pneumonia.evaluation.metrics import METRICS
 from pneumonia.evaluation.report import build_report, write_report
 from pneumonia.evaluation.robustness import measure_robustness
@@ -27,7 +28,9 @@ from pneumonia.files import atomic_directory
 from pneumonia.inference.prediction import Prediction
 from pneumonia.registry.resolve import add_bundle_options, resolve_bundle
 
-_ANSWERS = ("prediction_sets", "input_check", "classes")
+# What a bundle keeps of a report beside its metrics; of the figures of parts, those that a card can show.
+_KEPT = ("n", "data_digest", *METRICS, "prediction_sets", "input_check", "classes", "faithfulness")
+_KEPT_OF_PARTS = ("description", "n", "auroc", "accuracy", "sensitivity", "specificity")
 
 
 def main(arguments: list[str]) -> None:
@@ -41,6 +44,7 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--record", action="store_true", help="write the figures into the bundle of --bundle, too")
     parser.add_argument("--robustness", action="store_true", help="also measure corrupted and shrunken films (slower)")
     parser.add_argument("--faithfulness", action="store_true", help="also measure what the heatmaps show (slower)")
+    parser.add_argument("--log", type=Path, metavar="CSV", help="add a line to this log of evaluations")
     options = parser.parse_args(arguments)
     if options.record and options.bundle is None:
         raise ConfigError("--record changes a bundle: name it with --bundle DIR.")
@@ -53,6 +57,8 @@ def main(arguments: list[str]) -> None:
     if options.faithfulness:
         report["faithfulness"] = measure_faithfulness(bundle, manifest.root, inputs, options.resamples, progress=True)
     write_report(options.output, report, inputs)
+    if options.log:
+        log_evaluation(options.log, report)
     if options.record:
         record_metrics(options.bundle, options.split, report)
     _say_headline(options.output, report)
@@ -96,11 +102,20 @@ def record_metrics(directory: Path, split: str, report: dict[str, Any]) -> Bundl
     with atomic_directory(directory, replace=True) as temporary:
         shutil.copytree(directory, temporary, dirs_exist_ok=True)
         bundle = load_bundle(temporary)
-        figures = {name: report[name] for name in ("n", "data_digest", *METRICS, *_ANSWERS) if name in report}
-        bundle = replace(bundle, metrics={**bundle.metrics, split: figures})
+        bundle = replace(bundle, metrics={**bundle.metrics, split: _recorded(report)})
         write_card(bundle)
         write_bundle(bundle)
     return replace(bundle, directory=directory)
+
+
+def _recorded(report: dict[str, Any]) -> dict[str, Any]:
+    figures = {name: report[name] for name in _KEPT if name in report}
+    figures["subgroups"] = {
+        name: {key: part[key] for key in _KEPT_OF_PARTS} for name, part in report["subgroups"].items()
+    }
+    if "robustness" in report:
+        figures["robustness"] = robustness.summary(report["robustness"])
+    return figures
 
 
 def _splits(bundle: Bundle, manifest: Manifest) -> Splits:

@@ -51,9 +51,13 @@ def cross_coverage(
     """The coverage of each class, (k,), that calibrating on one half of the patients gives on the other.
 
     The mean over 100 random halvings: what the films that calibrate can say about coverage without being judged by
-    themselves; NaN where they are too few. Raises what `fit_set_thresholds` raises.
+    themselves; NaN where they are too few. Raises what `fit_set_thresholds` raises, and `DataError` unless there is one
+    patient a film.
     """
     scores, truth = _checked(probabilities, classes)
+    fit_set_thresholds(scores, truth, coverage)
+    if len(patients) != len(truth):
+        raise DataError(f"{len(patients)} patients for {len(truth)} films; give one for every film.")
     _, patient_of_film = np.unique(np.asarray(patients, dtype=str), return_inverse=True)
     generator = np.random.default_rng(seed)
     covered: list[list[float]] = [[] for _ in range(scores.shape[1])]
@@ -69,6 +73,15 @@ def cross_coverage(
             if of_class.any():
                 shares.append(float(sets[of_class, k].mean()))
     return [float(np.mean(shares)) if shares else float("nan") for shares in covered]
+
+
+def in_percent(coverage: float) -> str:
+    """With all its digits: rounded, 99.9% would be certainty.
+
+    >>> in_percent(0.95), in_percent(0.999)
+    ('95%', '99.9%')
+    """
+    return f"{100 * coverage:.10g}%"
 
 
 def check_coverage(coverage: float) -> None:
@@ -89,4 +102,6 @@ def _checked(probabilities: ArrayLike, classes: ArrayLike) -> tuple[Floats, NDAr
     scores, truth = np.asarray(probabilities, dtype=np.float64), np.asarray(classes, dtype=np.int64)
     if scores.ndim != 2 or truth.shape != scores.shape[:1]:
         raise DataError(f"Probabilities {scores.shape} and classes {truth.shape}; (n, k) and (n,) are expected.")
+    if not np.isin(truth, range(scores.shape[1])).all() or not ((scores >= 0) & (scores <= 1)).all():
+        raise DataError(f"Give probabilities in [0, 1], and classes in 0..{scores.shape[1] - 1}.")
     return scores, truth

@@ -77,8 +77,13 @@ class Decision:
 
     @property
     def decided(self) -> bool:
-        """Whether the set holds NORMAL alone, or kinds of PNEUMONIA alone."""
-        return bool(self.prediction_set) and (len(self.prediction_set) == 1 or self.prediction_set[0] > 0)
+        """Whether the set holds NORMAL alone, or kinds of PNEUMONIA alone, and it is called so.
+
+        Threshold and sets are fitted by rules of their own: between their limits a film is called the one while the
+        set holds the other alone.
+        """
+        sides = {index > 0 for index in self.prediction_set}
+        return sides == {self.class_index > 0}
 
 
 def decide(logits: ArrayLike, point: OperatingPoint) -> list[Decision]:

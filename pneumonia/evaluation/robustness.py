@@ -94,6 +94,16 @@ def robustness_figures(
     }
 
 
+def summary(robustness: dict[str, Any]) -> dict[str, Any]:
+    """What a bundle keeps: `middle_grade`, `plain`, `worst`, and `middle`, each corruption's figures at that grade."""
+    at_middle = {
+        name: next(grade for grade in corruption["grades"] if grade["grade"] == robustness["middle_grade"])
+        for name, corruption in robustness["corruptions"].items()
+    }
+    kept = {key: robustness[key] for key in ("middle_grade", "plain", "worst")}
+    return {**kept, "middle": {name: {key: cell[key] for key in FIGURES} for name, cell in at_middle.items()}}
+
+
 def headline(robustness: dict[str, Any]) -> str:
     """The worst view in one line."""
     worst, grade = robustness["worst"], robustness["middle_grade"]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pneumonia import DISCLAIMER
 from pneumonia.errors import ConfigError, DataError, ImageError
+from pneumonia.evaluation.conformal import in_percent
 from pneumonia.images import IMAGE_SUFFIXES
 from pneumonia.inference.prediction import Prediction
 from pneumonia.registry.resolve import add_bundle_options, resolve_bundle
@@ -79,7 +80,7 @@ def _as_text(path: Path, answer: Prediction | ImageError) -> str:
         unsure = "  not to be used: " + " ".join(answer.input_check.reasons)
     elif answer.abstained:
         possible = " or ".join(answer.prediction_set) or "none fits"
-        unsure = f"  not sure at a coverage of {answer.coverage:.0%}: {possible}"
+        unsure = f"  not sure at a coverage of {in_percent(answer.coverage)}: {possible}"
     return f"{_shown(path)}: {answer.prediction}  {answer.probability:.4f} (threshold {answer.threshold:.4f}){unsure}"
 
 

@@ -1,5 +1,6 @@
 """Whether a file can be a frontal chest X-ray at all: cheap statistics of its pixels, and how typical it is."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -18,14 +19,17 @@ _LEAST_DEVIATION = 5.0
 _LEAST_SIDE = 64
 # The public set's films lie between 0.8 and 2.2.
 _MOST_ASPECT = 3.0
+# An image of one gray level has no deviation; its score has to be a number all the same.
+_FINITE = 0.01
 
 
 @dataclass(frozen=True)
 class InputCheck:
     """Whether the radiograph passed, and in plain words why not.
 
-    `score` is above 0 for what is less like a frontal chest film, or more like a turned or inverted one, than nearly
-    all films of held-out patients: a difference of log distances, without a unit.
+    `score` is above 0 exactly where the radiograph did not pass: for what is less like a frontal chest film, or more
+    like a turned or inverted one, than nearly all films of held-out patients, and for what is blank, tiny or a strip.
+    It is the largest of the logarithms of what was measured to its limit: finite, without a unit, and in one order.
     """
 
     passed: bool
@@ -47,22 +51,28 @@ def check_inputs(
 
 
 def _check(radiograph: Radiograph, excess: float, margin: float, turn: str) -> InputCheck:
-    reasons = _implausible(radiograph)
+    faults = _faults(radiograph)
+    reasons = [reason for fault, reason in faults if fault > 0]
     if not reasons and margin > 0:
         reasons.append(f"This looks like a chest X-ray that is {turn}. Send it upright, with bones bright.")
     elif not reasons and excess > 0:
         reasons.append("This does not look like a frontal chest X-ray.")
-    return InputCheck(not reasons, reasons, max(excess, margin))
+    return InputCheck(not reasons, reasons, max(excess, margin, *(fault for fault, _ in faults)))
 
 
-def _implausible(radiograph: Radiograph) -> list[str]:
-    """What speaks against any film: blank, tiny, or of an aspect ratio that no chest film has."""
-    reasons = []
-    if float(radiograph.pixels.std()) < _LEAST_DEVIATION:
-        reasons.append("The image is blank or nearly so.")
+def _faults(radiograph: Radiograph) -> list[tuple[float, str]]:
+    """What can speak against any film (blank, tiny, of an aspect ratio that no chest film has), each with its reason.
+
+    A fault is the logarithm of limit to value, or of value to limit: above 0 where it holds, as `score` is.
+    """
+    deviation = max(float(radiograph.pixels.std()), _FINITE)
     short, long = sorted((radiograph.width, radiograph.height))
-    if short < _LEAST_SIDE:
-        reasons.append(f"The image is {radiograph.width} x {radiograph.height} pixels: too small to be read.")
-    if long > _MOST_ASPECT * short:
-        reasons.append(f"The image is {long / short:.1f} times as long as wide: no frontal chest film is.")
-    return reasons
+    size = f"{radiograph.width} x {radiograph.height}"
+    return [
+        (math.log(_LEAST_DEVIATION / deviation), "The image is blank or nearly so."),
+        (math.log(_LEAST_SIDE / short), f"The image is {size} pixels: too small to be read."),
+        (
+            math.log(long / (_MOST_ASPECT * short)),
+            f"The image is {long / short:.1f} times as long as wide: no frontal chest film is.",
+        ),
+    ]

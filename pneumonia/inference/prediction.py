@@ -14,7 +14,8 @@ class Prediction:
     calibrated, in [0, 1]; at `threshold` or above it is called pneumonia. `probabilities` are of each class, in the
     bundle's order. `prediction_set` names the classes that the film may be, so that it holds the right one as often as
     `coverage` says. `abstained` is true when the answer should not be used: the input check failed, or the set does
-    not decide between normal and pneumonia. `model` is `name:version`; `heatmap`, on demand, PNG bytes.
+    not decide between normal and pneumonia, or decides otherwise than the threshold. `model` is `name:version`;
+    `heatmap`, on demand, PNG bytes.
     """
 
     prediction: str

@@ -1,6 +1,7 @@
 """How the server's processes end: once, in order and without a trace, whichever of them a signal reaches."""
 
 import asyncio
+import logging
 import multiprocessing
 import os
 import signal
@@ -23,6 +24,10 @@ class StopSignals:
         self._parent, self._allowed, self._pending = os.getpid(), False, False
         for number in _SIGNALS:
             signal.signal(number, self._handle)
+
+    def quiet(self, logger: logging.Logger) -> None:
+        """Let the logger say nothing once a signal has come: that workers end is then no news."""
+        logger.addFilter(lambda _: not self._pending)
 
     def allow(self) -> None:
         """Raise `KeyboardInterrupt` if a signal has come, else whenever one comes."""

@@ -38,7 +38,7 @@ class PredictionBody(BaseModel):
     coverage: float = Field(description="How often such a set holds the film's class, for each class.")
     abstained: bool = Field(
         description="Do not use the answer: `input_check` failed, or `prediction_set` does not decide between normal "
-        "and pneumonia."
+        "and pneumonia, or not as `prediction` does."
     )
     input_check: InputCheckBody
     model: str = Field(description="`name:version` of the bundle.", examples=["cnn:bd927f2484a9"])

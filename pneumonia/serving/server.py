@@ -1,5 +1,6 @@
 """The server: LitServe with this project's endpoints, errors and metrics around the LitAPI."""
 
+import logging
 import signal
 import threading
 import time
@@ -100,6 +101,8 @@ def build_server(
         middlewares=[(RequestContext, {"routes": ROUTES})],
     )
     server.stop = stop
+    if stop:
+        stop.quiet(logging.getLogger("litserve.server"))
     app = server.app
     app.title, app.version, app.description = "pneumonia", __version__, DISCLAIMER
     app.router.routes[:] = [route for route in app.router.routes if getattr(route, "path", "") not in _OF_LITSERVE]

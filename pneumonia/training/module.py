@@ -43,6 +43,7 @@ class ChestXRayClassifier(L.LightningModule):
         weight_decay: decoupled (Loshchilov & Hutter 2019), on weights with two or more dimensions.
         warmup: share of the steps in which the rate rises.
         label_smoothing: mass spread over all classes (Szegedy et al. 2016).
+        mixup: alpha of the Beta distribution by which pairs of films are mixed (Zhang et al. 2018); 0 mixes none.
         balance_classes: weigh classes by the inverse of their frequency among the training images.
         threshold_rule: how `export` chooses the threshold on validation: youden, accuracy, sensitivity>=X,
             specificity>=X or cost=X (a missed pneumonia costs X false alarms).
@@ -60,6 +61,7 @@ class ChestXRayClassifier(L.LightningModule):
         weight_decay: float = 0.05,
         warmup: float = 0.15,
         label_smoothing: float = 0.0,
+        mixup: float = 0.0,
         balance_classes: bool = True,
         threshold_rule: str = DEFAULT_RULE,
         coverage: float = DEFAULT_COVERAGE,
@@ -68,13 +70,16 @@ class ChestXRayClassifier(L.LightningModule):
         super().__init__()
         parse_rule(threshold_rule)
         check_coverage(coverage)
+        if mixup < 0:
+            raise ConfigError(f"mixup is {mixup:g}; give the alpha of a Beta distribution, above 0, or 0 for none.")
         self.save_hyperparameters()
         self.network = network.to(memory_format=torch.channels_last)
         self.augmentation = augmentation
         self.image_size = image_size
         self.learning_rate, self.weight_decay, self.warmup = learning_rate, weight_decay, warmup
         self.layer_decay = layer_decay
-        self.label_smoothing, self.balance_classes, self.seed = label_smoothing, balance_classes, seed
+        self.label_smoothing, self.mixup = label_smoothing, mixup
+        self.balance_classes, self.seed = balance_classes, seed
         self.threshold_rule, self.coverage = threshold_rule, coverage
         self.class_weights: Tensor | None = None
         self.provenance: dict[str, Any] = {}
@@ -161,9 +166,9 @@ class ChestXRayClassifier(L.LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Loss of a batch."""
-        loss = torch.stack(
-            [self._loss(output.logits, batch["label"]) for output in self.member_outputs(batch["image"])]
-        ).mean()
+        images, targets = self._mix(batch["image"], batch["label"])
+        losses = [self._loss(output.logits, targets) for output in self.member_outputs(images)]
+        loss = torch.stack(losses).mean()
         # MetricsHistory passes it on to the loggers.
         self.log("train/loss", loss, on_step=False, on_epoch=True, logger=False, batch_size=len(batch["label"]))
         return loss
@@ -193,9 +198,22 @@ class ChestXRayClassifier(L.LightningModule):
             right = (logits.argmax(dim=1) == batch["label"]).float().mean()
             self.log(f"{split}/class_accuracy", right, batch_size=len(logits), sync_dist=True)
 
-    def _loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+    def _mix(self, images: Tensor, labels: Tensor) -> tuple[Tensor, list[tuple[Tensor, float]]]:
+        """Images, and the labels (N,) with the shares by which each counts in the loss."""
+        if not self.mixup:
+            return images, [(labels, 1.0)]
+        share = float(torch.distributions.Beta(self.mixup, self.mixup).sample())
+        order = torch.randperm(len(labels)).to(labels.device)
+        images = images.float()
+        return torch.lerp(images[order], images, share), [(labels, share), (labels[order], 1 - share)]
+
+    def _loss(self, logits: Tensor, targets: list[tuple[Tensor, float]]) -> Tensor:
         weights = None if self.class_weights is None else self.class_weights.to(logits.device)
-        return F.cross_entropy(logits.float(), labels, weight=weights, label_smoothing=self.label_smoothing)
+        losses = [
+            share * F.cross_entropy(logits.float(), labels, weight=weights, label_smoothing=self.label_smoothing)
+            for labels, share in targets
+        ]
+        return torch.stack(losses).sum()
 
     def _step_seed(self) -> int:
         batches_seen = self.trainer.fit_loop.epoch_loop.total_batch_idx + 1

@@ -207,8 +207,11 @@ def test_a_heatmap_that_is_no_base64_is_recognised() -> None:
         "class_index": 0,
         "probability": 0.1,
         "threshold": 0.5,
+        "probabilities": {"NORMAL": 0.9, "PNEUMONIA": 0.1},
+        "prediction_set": ["NORMAL"],
+        "coverage": 0.95,
         "abstained": False,
-        "input_check": {"passed": True, "reasons": []},
+        "input_check": {"passed": True, "reasons": [], "score": -1.0},
         "model": "cnn:1",
     }
     with answering(200, json.dumps({**content, "heatmap": "@@@"}).encode()) as client:

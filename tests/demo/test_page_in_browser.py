@@ -211,7 +211,7 @@ def films(tmp_path_factory: pytest.TempPathFactory, draw_film: Draw) -> dict[str
 def test_a_jpeg_is_shown_and_answered_with_probability_and_heatmap(visit: Open, films: dict[str, Path]) -> None:
     page = visit()
     page.choose(films["chest-of-somebody.jpeg"])
-    page.read("The model calls this film")
+    page.read("The calibrated probability of pneumonia is")
     assert page.tab.inner_text(".verdict") in ("Normal", "Pneumonia")
     page.read("calibrated probability of pneumonia is")
     assert "Operating point" in (page.tab.get_attribute(".scale", "aria-label") or "")
@@ -227,14 +227,14 @@ def test_a_jpeg_is_shown_and_answered_with_probability_and_heatmap(visit: Open, 
 def test_a_dicom_file_is_shown_and_answered(visit: Open, films: dict[str, Path]) -> None:
     page = visit()
     page.choose(films["film.dcm"])
-    page.read("The model calls this film")
+    page.read("The calibrated probability of pneumonia is")
     sync_api.expect(page.tab.locator("#box figcaption")).to_have_text("film.dcm, DICOM, 420 x 360 pixels")
 
 
 def test_the_slider_changes_the_overlay_and_asks_nobody(visit: Open, films: dict[str, Path], api: Api) -> None:
     page = visit()
     page.choose(films["chest-of-somebody.jpeg"])
-    page.read("The model calls this film")
+    page.read("The calibrated probability of pneumonia is")
     page.see_heat("0.55")
     asked, sent = api.predictions(), page.sent
     slider = page.tab.get_by_role("slider", name="Heatmap strength")
@@ -257,7 +257,7 @@ def test_a_text_file_is_refused_kindly_and_the_next_film_is_read(visit: Open, fi
     sync_api.expect(page.tab.locator("#box")).to_contain_text("notes.txt")
     sync_api.expect(page.tab.locator("#retry")).to_be_hidden()
     page.choose(films["film.dcm"])
-    page.read("The model calls this film")
+    page.read("The calibrated probability of pneumonia is")
 
 
 def test_a_dicom_file_of_several_frames_is_refused_kindly(visit: Open, films: dict[str, Path]) -> None:
@@ -269,7 +269,7 @@ def test_a_dicom_file_of_several_frames_is_refused_kindly(visit: Open, films: di
 def test_a_refused_file_takes_the_film_before_it_off_the_page(visit: Open, films: dict[str, Path]) -> None:
     page = visit()
     page.choose(films["chest-of-somebody.jpeg"])
-    page.read("The model calls this film")
+    page.read("The calibrated probability of pneumonia is")
     page.choose(films["notes.txt"])
     page.read("No answer yet")
     sync_api.expect(page.tab.locator("#box img")).to_have_count(0)
@@ -292,7 +292,7 @@ def test_a_synthetic_film_is_one_key_away(visit: Open) -> None:
         pytest.skip("phantoms can't be drawn here")
     button.focus()
     button.press("Enter")
-    page.read("The model calls this film")
+    page.read("The model")  # which learned from other drawings, and may say that these are none of its kind
     sync_api.expect(page.tab.locator("#box figcaption")).to_contain_text("Synthetic film, consolidation")
 
 
@@ -321,7 +321,7 @@ def test_the_film_waits_for_an_api_that_is_down(visit: Open, films: dict[str, Pa
         api.start()
     sync_api.expect(page.tab.locator(".state.ready")).to_be_visible()
     page.tab.get_by_role("button", name="Try again").click()
-    page.read("The model calls this film")
+    page.read("The calibrated probability of pneumonia is")
     sync_api.expect(page.tab.locator("#box .heat")).to_be_visible()
     sync_api.expect(page.tab.locator("#retry")).to_be_hidden()
 
@@ -332,7 +332,7 @@ def test_of_two_films_in_a_hurry_the_second_is_answered(visit: Open, films: dict
     page.tab.wait_for_selector("#box .film")
     page.choose(films["film.dcm"])
     sync_api.expect(page.tab.locator("#box figcaption")).to_contain_text("film.dcm")
-    page.read("The model calls this film")
+    page.read("The calibrated probability of pneumonia is")
     sync_api.expect(page.tab.locator("#box figcaption")).to_contain_text("film.dcm")
 
 
@@ -355,7 +355,11 @@ def test_text_can_be_read_in_light_and_dark(visit: Open, films: dict[str, Path],
     page = visit(scheme=scheme)
     page.tab.get_by_role("button", name="About this model").click()
     sync_api.expect(page.tab.locator("#about table")).to_be_visible()
-    for name, text in (("chest-of-somebody.jpeg", "The model calls"), ("blank.png", "abstains"), ("notes.txt", "yet")):
+    for name, text in (
+        ("chest-of-somebody.jpeg", "calibrated probability"),
+        ("blank.png", "abstains"),
+        ("notes.txt", "yet"),
+    ):
         page.choose(films[name])
         page.read(text)
         ratio, words = page.tab.evaluate(WORST_CONTRAST)
@@ -365,7 +369,7 @@ def test_text_can_be_read_in_light_and_dark(visit: Open, films: dict[str, Path],
 def test_every_control_has_a_name(visit: Open, films: dict[str, Path]) -> None:
     page = visit()
     page.choose(films["chest-of-somebody.jpeg"])
-    page.read("The model calls this film")
+    page.read("The calibrated probability of pneumonia is")
     nameless = page.tab.locator("button, input, select, textarea").evaluate_all(
         """controls => controls.filter(control => control.checkVisibility()
              && !(control.innerText?.trim() || control.ariaLabel || control.labels?.length || control.title))
@@ -382,7 +386,7 @@ def test_a_phone_scrolls_in_one_direction_only(visit: Open, films: dict[str, Pat
     page.read("No answer yet")
     assert page.overflow() <= 0
     page.choose(films["chest-of-somebody.jpeg"])
-    page.read("The model calls this film")
+    page.read("The calibrated probability of pneumonia is")
     page.tab.get_by_role("button", name="About this model").click()
     sync_api.expect(page.tab.locator("#about table")).to_be_visible()
     assert page.overflow() <= 0

@@ -1,4 +1,4 @@
-"""Temperature and probabilities: stable, recovered from logits that were scaled, refused when they make no sense."""
+"""The operating point: a temperature that is recovered, stable probabilities, and decisions of two or three classes."""
 
 import math
 
@@ -8,13 +8,25 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pneumonia.errors import ConfigError, DataError
+from pneumonia.evaluation.conformal import fit_set_thresholds, prediction_sets
 from pneumonia.evaluation.operating_point import (
+    DEFAULT_COVERAGE,
     OperatingPoint,
     calibrated_probabilities,
+    decide,
     fit_operating_point,
     fit_temperature,
     positive_probability,
 )
+
+
+def point(temperature=1.0, threshold=0.5, coverage=0.9, set_thresholds=(0.3, 0.3)):
+    return OperatingPoint(temperature, threshold, "youden", coverage, set_thresholds)
+
+
+def logits_of(*probabilities):
+    """Rows whose softmax is these."""
+    return np.log(np.array(probabilities))
 
 
 def calibrated_films(seed, n=20_000, kinds=2):
@@ -83,25 +95,115 @@ def test_a_temperature_never_changes_which_class_is_likelier(temperature):
 
 def test_an_operating_point_is_fitted_from_logits_and_classes_of_several_kinds():
     logits, classes = calibrated_films(1, kinds=3)
-    point = fit_operating_point(2 * logits, classes, "sensitivity>=0.95")
-    called = positive_probability(2 * logits, point.temperature) >= point.threshold
-    assert point.temperature == pytest.approx(2, rel=0.05)
-    assert point.rule == "sensitivity>=0.95"
+    fitted = fit_operating_point(2 * logits, classes, "sensitivity>=0.95", coverage=0.8)
+    called = positive_probability(2 * logits, fitted.temperature) >= fitted.threshold
+    assert fitted.temperature == pytest.approx(2, rel=0.05)
+    assert (fitted.rule, fitted.coverage) == ("sensitivity>=0.95", 0.8)
     assert called[classes > 0].mean() >= 0.95
+
+
+@pytest.mark.parametrize("kinds", [2, 3])
+def test_its_sets_are_fitted_on_the_calibrated_probabilities(kinds):
+    logits, classes = calibrated_films(2, 500, kinds)
+    fitted = fit_operating_point(3 * logits, classes)
+    probabilities = calibrated_probabilities(3 * logits, fitted.temperature)
+    assert fitted.coverage == DEFAULT_COVERAGE
+    assert fitted.set_thresholds == fit_set_thresholds(probabilities, classes, DEFAULT_COVERAGE)
+
+
+@pytest.mark.parametrize("kinds", [2, 3])
+def test_its_sets_hold_each_class_of_new_films_as_often_as_asked(kinds):
+    fitted = fit_operating_point(*calibrated_films(3, kinds=kinds), coverage=0.9)
+    logits, classes = calibrated_films(4, kinds=kinds)
+    decisions = decide(logits, fitted)
+    held = [kind in one.prediction_set for kind, one in zip(classes, decisions, strict=True)]
+    assert [np.mean(np.array(held)[classes == kind]) for kind in range(kinds)] == pytest.approx([0.9] * kinds, abs=0.02)
+
+
+LOGITS = st.lists(st.tuples(*[st.floats(-50, 50)] * 3), min_size=1, max_size=20)
+POINTS = st.builds(
+    point, st.floats(0.05, 20), st.floats(0, 1), st.floats(0.5, 0.999), st.tuples(*[st.floats(0, 1)] * 3)
+)
+
+
+@given(LOGITS, POINTS)
+def test_a_decision_says_what_the_probabilities_say(rows, fitted):
+    probabilities = calibrated_probabilities(rows, fitted.temperature)
+    decisions = decide(rows, fitted)
+    assert [one.probabilities for one in decisions] == [tuple(row) for row in probabilities]
+    assert [one.probability for one in decisions] == positive_probability(rows, fitted.temperature).tolist()
+    within = prediction_sets(probabilities, fitted.set_thresholds)
+    assert [one.prediction_set for one in decisions] == [tuple(np.flatnonzero(row)) for row in within]
+
+
+@given(LOGITS, POINTS)
+def test_of_three_classes_pneumonia_is_what_is_not_normal_and_the_likeliest_kind_is_named(rows, fitted):
+    for one in decide(rows, fitted):
+        normal, *kinds = one.probabilities
+        assert one.probability == pytest.approx(1 - normal, abs=1e-9)
+        assert (one.class_index > 0) == (one.probability >= fitted.threshold)
+        assert one.class_index == 0 or kinds[one.class_index - 1] == max(kinds)
+
+
+def test_kinds_that_are_less_likely_than_normal_make_pneumonia_together():
+    (decision,) = decide(logits_of([0.4, 0.25, 0.35]), point(set_thresholds=(0.3, 0.3, 0.3)))
+    assert (decision.class_index, decision.probability) == (2, pytest.approx(0.6))
+
+
+def test_at_the_threshold_itself_a_film_is_called_pneumonia():
+    assert [one.class_index for one in decide([[0.0, 0.0], [0.0, -0.01]], point(threshold=0.5))] == [1, 0]
+
+
+@pytest.mark.parametrize(
+    ("threshold", "thresholds", "prediction_set", "decided"),
+    [
+        (0.6, (0.4, 0.9, 0.9), (0,), True),
+        (0.4, (0.9, 0.9, 0.1), (2,), True),
+        (0.4, (0.9, 0.1, 0.1), (1, 2), True),
+        (0.4, (0.4, 0.9, 0.9), (0,), False),
+        (0.6, (0.9, 0.9, 0.1), (2,), False),
+        (0.4, (0.4, 0.1, 0.9), (0, 1), False),
+        (0.4, (0.1, 0.1, 0.1), (0, 1, 2), False),
+        (0.4, (0.9, 0.9, 0.9), (), False),
+    ],
+)
+def test_a_set_decides_where_it_holds_what_the_film_is_called_and_nothing_else(
+    threshold, thresholds, prediction_set, decided
+):
+    (decision,) = decide(logits_of([0.5, 0.2, 0.3]), point(threshold=threshold, set_thresholds=thresholds))
+    assert (decision.prediction_set, decision.decided) == (prediction_set, decided)
 
 
 @pytest.mark.parametrize("temperature", [0.0, -1.0, math.nan, math.inf])
 def test_a_temperature_that_is_not_positive_is_refused(temperature):
     with pytest.raises(ConfigError, match="temperature"):
-        OperatingPoint(temperature, 0.5, "youden")
+        point(temperature)
     with pytest.raises(ConfigError, match="temperature"):
         positive_probability([[0.0, 1.0]], temperature)
 
 
 @pytest.mark.parametrize("threshold", [-0.1, 1.1, math.nan])
 def test_a_threshold_outside_0_to_1_is_refused(threshold):
-    with pytest.raises(ConfigError, match="threshold"):
-        OperatingPoint(1.0, threshold, "youden")
+    with pytest.raises(ConfigError, match="The threshold"):
+        point(threshold=threshold)
+
+
+@pytest.mark.parametrize("coverage", [0.0, 0.4, 1.0, math.nan])
+def test_a_coverage_that_can_not_be_asked_for_is_refused(coverage):
+    with pytest.raises(ConfigError, match="coverage"):
+        point(coverage=coverage)
+    with pytest.raises(ConfigError, match="coverage"):
+        fit_operating_point(*calibrated_films(0, 50), coverage=coverage)
+
+
+@pytest.mark.parametrize("thresholds", [(), (0.5,), (0.5, 1.1), (-0.1, 0.5), (0.5, math.nan)])
+def test_set_thresholds_that_are_not_one_for_each_class_are_refused(thresholds):
+    with pytest.raises(ConfigError, match="set thresholds"):
+        point(set_thresholds=thresholds)
+
+
+def test_set_thresholds_from_json_are_the_same_as_those_that_were_written():
+    assert point(set_thresholds=[0, 0.25]) == point(set_thresholds=(0.0, 0.25))
 
 
 @pytest.mark.parametrize("logits", [[0.0, 1.0], [[1.0], [2.0]], [[0.0, math.nan]], [[0.0, math.inf]]])

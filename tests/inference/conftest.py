@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pneumonia.bundle import GRAPH, Bundle, graph_version, load_bundle, write_bundle
+from pneumonia.bundle import GRAPH, TYPICALITY, Bundle, graph_version, load_bundle, write_bundle
 from pneumonia.evaluation.operating_point import OperatingPoint
+from pneumonia.inference.typicality import fit_typicality
 
 WriteGraph = Callable[..., Path]
 
@@ -63,7 +64,10 @@ def write_tiny_bundle(write_graph: WriteGraph, tmp_path: Path) -> Callable[..., 
         folder = tmp_path / "tiny"
         folder.mkdir()
         write_graph(folder / GRAPH, **graph)
-        point = OperatingPoint(1.0, threshold, "youden")
+        point = OperatingPoint(1.0, threshold, "youden", 0.95, (0.3,) * len(classes))
+        noise = np.random.default_rng(0)
+        films, embeddings = noise.integers(0, 256, (8, 64, 64)).astype(np.uint8), noise.random((8, 4), np.float32)
+        fit_typicality(films, embeddings, np.arange(8) % 2, (films, embeddings)).save(folder / TYPICALITY)
         version = graph_version(folder / GRAPH, point)
         write_bundle(Bundle(folder, "tiny", version, "2026-01-01T00:00:00+00:00", classes, 64, 4, point))
         return load_bundle(folder)

@@ -38,7 +38,10 @@ def assert_agree(paths: list[Path], server: str, command: Command, bundle: Path)
     for line, answer, one in zip(lines, served, own, strict=True):
         assert line["prediction"] == answer["prediction"] == one.prediction
         assert line["model"] == answer["model"] == one.model
+        scores = [checked.pop("score") for checked in (line["input_check"], answer["input_check"])]
+        assert scores[0] == pytest.approx(scores[1], abs=TOLERANCE)
         assert line["input_check"] == answer["input_check"]
+        assert line["prediction_set"] == answer["prediction_set"] == one.prediction_set
     return expected
 
 

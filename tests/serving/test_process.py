@@ -18,7 +18,6 @@ import psutil
 import pytest
 
 from pneumonia.bundle import GRAPH, MANIFEST, REFERENCE, graph_version, load_bundle, write_bundle
-from pneumonia.evaluation.operating_point import OperatingPoint
 
 if TYPE_CHECKING:
     from tests.serving.conftest import Running
@@ -165,7 +164,7 @@ def assert_fails(result: Any, *words: str) -> None:
 def registry(command: "Command", bundle_dir: Path, copied: Path, tmp_path: Path) -> dict[str, Any]:
     """The versions behind the aliases of a registry in the test's folder: `best` is not the newest."""
     bundle = load_bundle(copied)
-    point = OperatingPoint(bundle.operating_point.temperature, 0.123, "youden")
+    point = replace(bundle.operating_point, threshold=0.123)
     other = replace(bundle, operating_point=point, version=graph_version(bundle.graph, point))
     write_bundle(other)
     assert command("registry", "push", bundle_dir, "--promote", cwd=tmp_path).returncode == 0

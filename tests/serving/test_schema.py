@@ -2,16 +2,22 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from fastapi.openapi.models import OpenAPI
+from pydantic import BaseModel
 
 from pneumonia.bundle import load_bundle
+from pneumonia.evaluation.operating_point import OperatingPoint
 from pneumonia.images import DEFAULT_LIMITS
+from pneumonia.inference.input_check import InputCheck
+from pneumonia.inference.prediction import Prediction
 from pneumonia.serving.errors import CODE_OF_STATUS, STATUS_OF_IMAGE_ERROR
+from pneumonia.serving.schema import InputCheckBody, OperatingPointBody, PredictionBody
 from pneumonia.serving.server import ROUTES, ServerOptions, build_server
 
 
@@ -69,6 +75,20 @@ def test_a_prediction_is_described_field_by_field(openapi: dict[str, Any]) -> No
     assert response["content"]["application/json"]["schema"] == {"$ref": "#/components/schemas/PredictionBody"}
     body = openapi["components"]["schemas"]["PredictionBody"]
     assert set(body["properties"]) - set(body["required"]) == {"heatmap"}
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "added"),
+    [
+        (PredictionBody, Prediction, {"request_id"}),
+        (InputCheckBody, InputCheck, set()),
+        (OperatingPointBody, OperatingPoint, set()),
+    ],
+)
+def test_what_is_described_has_the_fields_of_what_is_answered(
+    body: type[BaseModel], kind: type[Any], added: set[str]
+) -> None:
+    assert set(body.model_fields) == {field.name for field in fields(kind)} | added
 
 
 def references(node: object) -> Iterator[str]:
