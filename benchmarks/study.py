@@ -20,9 +20,10 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -39,8 +40,10 @@ from pneumonia.export import export_graph, load_checkpoint
 from pneumonia.files import atomic_write, write_json
 from pneumonia.images import read_radiograph
 from pneumonia.inference.engine import Engine, OnnxRuntimeEngine, run_in_batches
+from pneumonia.models import Ensemble
 
 VARIANTS = Path(__file__).parent / "study.yaml"
+_COUNTING = threading.Lock()  # what counts is of the whole process
 VIEWS = ("plain", *CORRUPTIONS)
 
 Images = NDArray[np.uint8]
@@ -104,13 +107,15 @@ def _ranks(scores: Floats) -> Floats:
     return ranks / max(1, len(scores))
 
 
-def train(name: str, options: dict[str, Any], settings: argparse.Namespace) -> Path:
-    """Run `pneumonia fit`, or go on with it; returns the folder."""
+def train(name: str, variant: dict[str, Any], settings: argparse.Namespace) -> Path:
+    """Run `pneumonia fit`, or go on with it; returns the folder. A `config` of the variant's own takes no options."""
     folder: Path = settings.work / "runs" / name
     if not (folder / ".complete").is_file():
-        words = [f"--{key}={json.dumps(value)}" for key, value in {**settings.base, **options}.items()]
+        config = variant.get("config")
+        options = {} if config else {**settings.base, **variant.get("options", {})}
+        words = [f"--{key}={json.dumps(value)}" for key, value in options.items()]
         command = [
-            *(sys.executable, "-m", "pneumonia", "fit", "--config", str(settings.config), *words),
+            *(sys.executable, "-m", "pneumonia", "fit", "--config", str(config or settings.config), *words),
             *("--data.root", str(settings.data), "--data.cache_dir", str(settings.work / "cache")),
             *("--trainer.default_root_dir", str(folder), "--trainer.enable_progress_bar", "false"),
             *("--early_stopping.patience", "1000", "--ckpt_path", "last"),
@@ -125,22 +130,25 @@ def train(name: str, options: dict[str, Any], settings: argparse.Namespace) -> P
 
 def measure(name: str, variant: dict[str, Any], settings: argparse.Namespace, manifest: Manifest) -> dict[str, Any]:
     """Train a variant and judge its last epoch: the best epoch would be chosen by the films that judge it."""
-    folder = train(variant.get("run", name), variant.get("options", {}), settings)
+    folder = train(variant.get("run", name), variant, settings)
     classifier, provenance = load_checkpoint(folder / "checkpoints" / "last.ckpt")
-    size = classifier.image_size
+    network, size = classifier.network, classifier.image_size
+    if "member" in variant:
+        network = cast(Ensemble, network).members[variant["member"]]
     labels = np.array([row.label == "PNEUMONIA" for row in manifest.rows], dtype=np.int64)
     images = held_out_views(manifest, size, settings.work)
     counter = FlopCounterMode(display=False)
-    with counter, torch.inference_mode():
-        classifier.network(torch.zeros(2, 1, size, size, dtype=torch.uint8))
+    with _COUNTING, counter, torch.inference_mode():
+        network(torch.zeros(2, 1, size, size, dtype=torch.uint8))
     macs = counter.get_total_flops() / 4  # of two images, a multiplication and an addition each
-    scores = _scores(folder, images, classifier.network, settings.threads)
+    scores = _scores(folder / f"{name}.npy", images, network, settings.threads)
     if variant.get("flip_at_test"):
-        scores = (scores + _scores(folder, images, classifier.network, settings.threads, mirrored=True)) / 2
+        mirrored = _scores(folder / f"{name}-mirrored.npy", images[..., ::-1], network, settings.threads)
+        scores = (scores + mirrored) / 2
     seen = provenance["steps"] * provenance["data"]["batch_size"]
     result = {
         "what": variant["what"],
-        "weights": sum(parameter.numel() for parameter in classifier.network.parameters()),
+        "weights": sum(parameter.numel() for parameter in network.parameters()),
         "macs": macs,
         "images_seen": seen,
         "training_tera_macs": 3 * macs * seen / 1e12,  # backward is about two forwards
@@ -157,13 +165,12 @@ def _summary(result: dict[str, Any]) -> str:
     )
 
 
-def _scores(folder: Path, images: Images, network: torch.nn.Module, threads: int, mirrored: bool = False) -> Floats:
+def _scores(path: Path, images: Images, network: torch.nn.Module, threads: int) -> Floats:
     """(views, n) log-odds of the graph as it would be served, kept in the run's folder."""
-    path = folder / f"scores{'-mirrored' if mirrored else ''}.npy"
     if not path.is_file():
-        graph = folder / f"{path.stem}.onnx"
+        graph = path.with_suffix(".onnx")
         export_graph(network, images.shape[-1], graph)
-        made = log_odds(OnnxRuntimeEngine(graph, threads), images[..., ::-1] if mirrored else images)
+        made = log_odds(OnnxRuntimeEngine(graph, threads), images)
         graph.unlink()
         with atomic_write(path) as temporary, temporary.open("wb") as file:
             np.save(file, made)

@@ -21,6 +21,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+import yaml
 from PIL import Image
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
@@ -50,8 +51,10 @@ def fit_images_per_second(data: Path, steps: int, scratch: Path) -> float:
     return Throughput.measured
 
 
-def ceiling_images_per_second(steps: int, batch: int = 64, size: int = 128) -> float:
+def ceiling_images_per_second(steps: int) -> float:
     """The network alone."""
+    data = yaml.safe_load(CONFIG.read_text(encoding="utf-8"))["data"]
+    batch, size = data["batch_size"], data["image_size"]
     network = SmallResNet().to(memory_format=torch.channels_last)
     images = torch.rand(batch, 1, size, size).mul(255).contiguous(memory_format=torch.channels_last)
     labels = torch.randint(0, 2, (batch,))

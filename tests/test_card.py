@@ -1,5 +1,6 @@
 """Tests of the model card."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -59,3 +60,37 @@ def test_card_of_a_bundle_trained_on_phantoms_says_so(tmp_path: Path) -> None:
 def test_card_is_written_into_the_bundle(tmp_path: Path) -> None:
     write_card(make_bundle(tmp_path))
     assert (tmp_path / "MODEL_CARD.md").read_text(encoding="utf-8").startswith("# Model card: cnn")
+
+
+def test_card_shows_parts_sets_views_and_heatmaps_of_each_split_that_has_them(tmp_path: Path) -> None:
+    share = {"value": 0.9, "low": 0.8, "high": 1.0}
+    figures = dict.fromkeys(("auroc", "accuracy", "sensitivity", "specificity", "ece"), share)
+    measured = {
+        "n": 307,
+        "data_digest": "e" * 64,
+        **figures,
+        "subgroups": {"virus": {"description": "PNEUMONIA of virus", "n": 65, **figures}},
+        "prediction_sets": {"covered": {"NORMAL": share, "PNEUMONIA": share}, "decided": share},
+        "input_check": {"refused": share},
+        "robustness": {"middle_grade": 3, "plain": figures, "middle": {"blur": figures}},
+        "faithfulness": {"n": 190, "both_beat": share},
+        "classes": {
+            "names": ["NORMAL", "VIRUS"],
+            "confusion_matrix": [[11, 2], [3, 44]],
+            "recall": {"NORMAL": share, "VIRUS": share},
+            "accuracy": share,
+        },
+    }
+    bundle = replace(make_bundle(tmp_path), metrics={"test": measured})
+    card = render_card(bundle)
+    cell = "0.900 (0.800-1.000)"
+    assert f"| PNEUMONIA of virus | 65 | {cell} |" in card
+    assert f"- The set holds the film's class, NORMAL: {cell}." in card
+    assert f"| blur | {cell} |" in card
+    assert f"random masks do, for {cell} of 190 films" in card
+    assert f"| VIRUS | 3 | 44 | {cell} |" in card
+    assert "- test: 307 films, the official test folder, which chose nothing; manifest `eeeeeeeeeeeeeeee`." in card
+
+
+def test_card_of_a_bundle_that_was_not_measured_says_so(tmp_path: Path) -> None:
+    assert "Not measured yet." in render_card(replace(make_bundle(tmp_path), metrics={}))

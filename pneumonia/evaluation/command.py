@@ -102,7 +102,8 @@ def record_metrics(directory: Path, split: str, report: dict[str, Any]) -> Bundl
     with atomic_directory(directory, replace=True) as temporary:
         shutil.copytree(directory, temporary, dirs_exist_ok=True)
         bundle = load_bundle(temporary)
-        bundle = replace(bundle, metrics={**bundle.metrics, split: _recorded(report)})
+        figures = {**bundle.metrics.get(split, {}), **_recorded(report)}
+        bundle = replace(bundle, metrics={**bundle.metrics, split: figures})
         write_card(bundle)
         write_bundle(bundle)
     return replace(bundle, directory=directory)

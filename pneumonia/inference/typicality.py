@@ -115,7 +115,7 @@ def load_typicality(path: Path) -> Typicality:
     try:
         with np.load(path, allow_pickle=False) as arrays:
             return Typicality(**{name: arrays[name].astype(np.float64) for name in arrays.files})
-    except (OSError, EOFError, ValueError, TypeError, AttributeError, zipfile.BadZipFile) as error:
+    except (OSError, EOFError, ValueError, TypeError, AttributeError, RuntimeError, zipfile.BadZipFile) as error:
         raise BundleError(f"{path} holds no model of typical films ({error}); export the bundle again.") from error
 
 
