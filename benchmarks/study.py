@@ -28,6 +28,7 @@ from typing import Any, cast
 import numpy as np
 import torch
 import yaml
+from filelock import FileLock
 from numpy.typing import NDArray
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -110,6 +111,13 @@ def _ranks(scores: Floats) -> Floats:
 def train(name: str, variant: dict[str, Any], settings: argparse.Namespace) -> Path:
     """Run `pneumonia fit`, or go on with it; returns the folder. A `config` of the variant's own takes no options."""
     folder: Path = settings.work / "runs" / name
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / ".lock"):  # several variants may judge one run
+        _train(folder, variant, settings)
+    return folder
+
+
+def _train(folder: Path, variant: dict[str, Any], settings: argparse.Namespace) -> None:
     if not (folder / ".complete").is_file():
         config = variant.get("config")
         options = {} if config else {**settings.base, **variant.get("options", {})}
@@ -120,12 +128,10 @@ def train(name: str, variant: dict[str, Any], settings: argparse.Namespace) -> P
             *("--trainer.default_root_dir", str(folder), "--trainer.enable_progress_bar", "false"),
             *("--early_stopping.patience", "1000", "--ckpt_path", "last"),
         ]
-        folder.mkdir(parents=True, exist_ok=True)
         with (folder / "log.txt").open("ab") as log:
             environment = {**os.environ, "OMP_NUM_THREADS": str(settings.threads)}
             subprocess.run(command, check=True, stdout=log, stderr=log, env=environment)
         (folder / ".complete").touch()
-    return folder
 
 
 def measure(name: str, variant: dict[str, Any], settings: argparse.Namespace, manifest: Manifest) -> dict[str, Any]:
