@@ -33,7 +33,7 @@ RUN := $(ARTIFACTS)/runs/$(EXPERIMENT)
 BUNDLE := $(ARTIFACTS)/bundles/$(EXPERIMENT)
 REPORT := $(ARTIFACTS)/reports/$(EXPERIMENT)
 
-.PHONY: help train test test-quick serve lint types format bench reference study input-check wheel constraints clean
+.PHONY: help train test test-quick serve lint types format bench reference documents study input-check wheel constraints clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -104,9 +104,14 @@ reference: ## train configs/reference.yaml, measure the bundle, and put it into 
 	$(PNEUMONIA) evaluate --bundle $(ARTIFACTS)/reference --data "$$(cat $(TREE))" --split test --robustness \
 	  --faithfulness --output $(ARTIFACTS)/reports/reference --record --log docs/test-runs.csv
 	rm -rf pneumonia/reference && mv $(ARTIFACTS)/reference pneumonia/reference
+	$(MAKE) documents
+
+documents: $(DEV_ENV) ## write the reference's figures and the study's into README and docs
+	$(VENV)/bin/python -m benchmarks.documents
 
 study: $(DEV_ENV) $(TREE) ## the variants of benchmarks/study.yaml on held-out patients (hours)
-	$(VENV)/bin/python -m benchmarks.study --data "$$(cat $(TREE))" --output $(ARTIFACTS)/study/report
+	$(VENV)/bin/python -m benchmarks.study --data "$$(cat $(TREE))"
+	$(MAKE) documents
 
 input-check: $(DEV_ENV) $(TREE) ## the reference's input check on films, and on what is none
 	$(VENV)/bin/python -m benchmarks.input_check --bundle pneumonia/reference --data "$$(cat $(TREE))"

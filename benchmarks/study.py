@@ -11,7 +11,7 @@ their films as they are and on each corruption of `pneumonia.evaluation.corrupti
 
 No film of the test folder is read. Runs and views are kept: what was interrupted goes on where it stopped.
 
-    python -m benchmarks.study --data data/chest_xray --output docs/study
+    python -m benchmarks.study --data data/chest_xray
 """
 
 import argparse
@@ -44,7 +44,7 @@ from pneumonia.inference.engine import Engine, OnnxRuntimeEngine, run_in_batches
 from pneumonia.models import Ensemble
 
 VARIANTS = Path(__file__).parent / "study.yaml"
-_COUNTING = threading.Lock()  # what counts is of the whole process
+_TRACING = threading.Lock()  # PyTorch counts and exports in one thread at a time
 VIEWS = ("plain", *CORRUPTIONS)
 
 Images = NDArray[np.uint8]
@@ -144,7 +144,7 @@ def measure(name: str, variant: dict[str, Any], settings: argparse.Namespace, ma
     labels = np.array([row.label == "PNEUMONIA" for row in manifest.rows], dtype=np.int64)
     images = held_out_views(manifest, size, settings.work)
     counter = FlopCounterMode(display=False)
-    with _COUNTING, counter, torch.inference_mode():
+    with _TRACING, counter, torch.inference_mode():
         network(torch.zeros(2, 1, size, size, dtype=torch.uint8))
     macs = counter.get_total_flops() / 4  # of two images, a multiplication and an addition each
     scores = _scores(folder / f"{name}.npy", images, network, settings.threads)
@@ -175,7 +175,8 @@ def _scores(path: Path, images: Images, network: torch.nn.Module, threads: int) 
     """(views, n) log-odds of the graph as it would be served, kept in the run's folder."""
     if not path.is_file():
         graph = path.with_suffix(".onnx")
-        export_graph(network, images.shape[-1], graph)
+        with _TRACING:
+            export_graph(network, images.shape[-1], graph)
         made = log_odds(OnnxRuntimeEngine(graph, threads), images)
         graph.unlink()
         with atomic_write(path) as temporary, temporary.open("wb") as file:
@@ -208,7 +209,7 @@ def main() -> None:
     parser.add_argument("--variants", type=Path, default=VARIANTS)
     parser.add_argument("--only", nargs="*", help="names of variants (default: all)")
     parser.add_argument("--work", type=Path, default=Path("artifacts/study"), help="where runs and views are kept")
-    parser.add_argument("--output", type=Path, required=True, help="study.json and study.md go there")
+    parser.add_argument("--output", type=Path, default=Path("docs/study.json"), help="default: %(default)s")
     parser.add_argument("--threads", type=int, default=1, help="of a run")
     parser.add_argument("--parallel", type=int, default=os.cpu_count() or 1, help="runs side by side")
     settings = parser.parse_args()
@@ -221,9 +222,8 @@ def main() -> None:
     with ThreadPoolExecutor(settings.parallel) as pool:
         made = pool.map(lambda name: measure(name, chosen[name], settings, held_out), chosen)
         results = dict(zip(chosen, made, strict=True))
-    write_json(settings.output / "study.json", results)
-    with atomic_write(settings.output / "study.md") as temporary:
-        temporary.write_text(table(results), encoding="utf-8")
+    write_json(settings.output, results)
+    print(table(results))
 
 
 if __name__ == "__main__":

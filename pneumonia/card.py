@@ -135,7 +135,7 @@ def _analyses(metrics: Mapping[str, Any]) -> str:
             *_section(f"Parts of {split}", _parts_table(figures.get("subgroups", {}))),
             *_section(f"Classes of {split}", _confusion_table(figures.get("classes", {}))),
             *_section(f"Prediction sets and input check on {split}", _answers(figures)),
-            *_section(f"Robustness on {split}", _robustness(figures.get("robustness", {}))),
+            *_section(f"Robustness on {split}", robustness_table(figures.get("robustness", {}))),
             *_section(f"Heatmaps on {split}", _faithfulness(figures.get("faithfulness", {}))),
         ]
     return "\n\n".join(sections)
@@ -185,7 +185,8 @@ def _answers(figures: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _robustness(robustness: Mapping[str, Any]) -> str:
+def robustness_table(robustness: Mapping[str, Any]) -> str:
+    """Markdown of what a bundle keeps of its robustness (`pneumonia.evaluation.robustness.summary`)."""
     if not robustness:
         return ""
     heads = " | ".join(_NAMES[key] for key in _OF_VIEWS)
