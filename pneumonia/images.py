@@ -82,7 +82,7 @@ def read_radiograph(source: bytes | Path | str, size: int | None = None, limits:
     """
     if size is not None and size < 1:
         raise ValueError(f"size must be at least 1 pixel, not {size}")
-    data = _read_bytes(source, limits)
+    data = read_bytes(source, limits)
     if is_dicom(data):
         from pneumonia.dicom import decode_dicom
 
@@ -99,7 +99,7 @@ def read_radiograph(source: bytes | Path | str, size: int | None = None, limits:
 
 def image_size(source: bytes | Path | str, limits: Limits = DEFAULT_LIMITS) -> tuple[int, int]:
     """(width, height) of a file, upright, from its header alone. Raises what `read_radiograph` raises for headers."""
-    data = _read_bytes(source, limits)
+    data = read_bytes(source, limits)
     if is_dicom(data):
         from pneumonia.dicom import dicom_size
 
@@ -107,6 +107,20 @@ def image_size(source: bytes | Path | str, limits: Limits = DEFAULT_LIMITS) -> t
     from pneumonia.raster import raster_size
 
     return raster_size(data, limits)
+
+
+def read_bytes(source: bytes | Path | str, limits: Limits) -> bytes:
+    """The bytes of a file, not decoded, or those that are given.
+
+    Raises `ImageTooLargeError` for more than `limits.max_bytes`, `DamagedImageError` for none, and for a path that
+    can't be read or is no regular file. No message names the path.
+    """
+    data = source if isinstance(source, bytes) else _read_file(Path(source), limits)
+    if len(data) > limits.max_bytes:
+        raise ImageTooLargeError(f"The file has more than the {limits.max_bytes:,} bytes that are accepted.")
+    if not data:
+        raise DamagedImageError("The file is empty; send the film again.")
+    return data
 
 
 def is_dicom(data: bytes) -> bool:
@@ -126,15 +140,6 @@ def scale_to_uint8(values: "NDArray[np.integer]", bits: int | None = None) -> "N
     whole = np.minimum(values.astype(np.uint32), top)
     scaled: NDArray[np.uint8] = ((whole * 255 + top // 2) // top).astype(np.uint8)
     return scaled
-
-
-def _read_bytes(source: bytes | Path | str, limits: Limits) -> bytes:
-    data = source if isinstance(source, bytes) else _read_file(Path(source), limits)
-    if len(data) > limits.max_bytes:
-        raise ImageTooLargeError(f"The file has more than the {limits.max_bytes:,} bytes that are accepted.")
-    if not data:
-        raise DamagedImageError("The file is empty; send the film again.")
-    return data
 
 
 def _read_file(path: Path, limits: Limits) -> bytes:

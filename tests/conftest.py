@@ -18,6 +18,8 @@ from PIL import Image
 PROJECT = Path(__file__).parents[1]
 MIRROR_VARIABLE = "PNEUMONIA_TEST_MIRROR"
 
+pytest_plugins = ["tests.stand_in"]
+
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 TrainingWords = Callable[..., list[str]]
 

@@ -3,6 +3,7 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from pneumonia.errors import ApiError, ImageError
 from pneumonia.inference.input_check import InputCheck
 
 
@@ -35,3 +36,7 @@ class Prediction:
         content = asdict(self)
         del content["heatmap"]
         return content
+
+
+# What one film among many comes to.
+Answer = Prediction | ImageError | ApiError
