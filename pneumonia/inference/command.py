@@ -7,36 +7,32 @@ from itertools import chain, count
 from pathlib import Path
 
 from pneumonia import DISCLAIMER
-from pneumonia.errors import ConfigError, DataError, ImageError
+from pneumonia.errors import ConfigError, DataError
 from pneumonia.evaluation.conformal import in_percent
 from pneumonia.images import IMAGE_SUFFIXES
-from pneumonia.inference.prediction import Prediction
+from pneumonia.inference.prediction import Answer, Prediction
 from pneumonia.registry.resolve import add_bundle_options, resolve_bundle
+
+API_KEY_VARIABLE = "PNEUMONIA_API_KEY"
 
 
 def main(arguments: list[str]) -> int:
     """Classify files and folders; 1 when a file could not be read, after the others were."""
-    parser = argparse.ArgumentParser(prog="pneumonia classify", description=__doc__, epilog=DISCLAIMER)
-    parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="X-ray files, or folders of them")
-    parser.add_argument("--json", action="store_true", help="one JSON object a line")
-    parser.add_argument("--heatmaps", type=Path, metavar="DIR", help="write a heatmap PNG for each film there")
-    add_bundle_options(parser)
-    options = parser.parse_args(arguments)
-    from pneumonia.inference.predictor import Predictor
-
-    predictor = Predictor(resolve_bundle(options))
+    options = _parse(arguments)
     paths = list(_expand(options.files))
     if not paths:
         raise DataError(f"There is no image in {', '.join(map(_shown, options.files))}.")
-    answers = predictor.predict_files(paths, heatmaps=options.heatmaps is not None)
-    failed = False
-    for path, name, answer in zip(paths, distinct_names(paths), answers, strict=True):
-        failed |= isinstance(answer, ImageError)
-        heatmap = None
-        if options.heatmaps is not None and isinstance(answer, Prediction):
-            heatmap = _write_heatmap(options.heatmaps / f"{name}.heatmap.png", answer)
-        print(_as_json(path, answer, heatmap) if options.json else _as_text(path, answer), flush=True)  # noqa: T201
-    return int(failed)
+    lines = _Lines(paths, options.json, options.heatmaps)
+    if options.url is not None:
+        from pneumonia.inference.remote import api_key, classify_remotely
+
+        classify_remotely(options.url, api_key(options.api_key_file), paths, options.heatmaps is not None, lines.add)
+    else:
+        from pneumonia.inference.predictor import Predictor
+
+        for answer in Predictor(resolve_bundle(options)).predict_files(paths, heatmaps=options.heatmaps is not None):
+            lines.add(answer)
+    return int(lines.failed)
 
 
 def distinct_names(paths: Iterable[Path]) -> Iterator[str]:
@@ -55,6 +51,44 @@ def distinct_names(paths: Iterable[Path]) -> Iterator[str]:
         yield name
 
 
+class _Lines:
+    """Prints a line for each answer, which come in the order of the paths; `failed` once one was an error."""
+
+    def __init__(self, paths: list[Path], as_json: bool, heatmaps: Path | None) -> None:
+        self._left = zip(paths, distinct_names(paths), strict=True)
+        self._as_json, self._heatmaps = as_json, heatmaps
+        self.failed = False
+
+    def add(self, answer: Answer) -> None:
+        path, name = next(self._left)
+        heatmap = None
+        if not isinstance(answer, Prediction):
+            self.failed = True
+        elif self._heatmaps is not None and answer.heatmap is not None:
+            heatmap = _write_heatmap(self._heatmaps / f"{name}.heatmap.png", answer.heatmap)
+        print(_as_json(path, answer, heatmap) if self._as_json else _as_text(path, answer), flush=True)  # noqa: T201
+
+
+def _parse(arguments: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="pneumonia classify", description=__doc__, epilog=DISCLAIMER)
+    parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="X-ray files, or folders of them")
+    parser.add_argument("--json", action="store_true", help="one JSON object a line")
+    parser.add_argument("--heatmaps", type=Path, metavar="DIR", help="write a heatmap PNG for each film there")
+    add_bundle_options(parser).add_argument(
+        "--url", help="of a server (`pneumonia serve`) that the files are sent to; no bundle is loaded here"
+    )
+    parser.add_argument(
+        "--api-key-file",
+        type=Path,
+        metavar="FILE",
+        help=f"holds the key that the server at --url asks for (default: the variable {API_KEY_VARIABLE})",
+    )
+    options = parser.parse_args(arguments)
+    if options.api_key_file is not None and options.url is None:
+        parser.error("--api-key-file is for a server: give its --url too")
+    return options
+
+
 def _expand(files: Iterable[Path]) -> Iterable[Path]:
     for file in files:
         if file.is_dir():
@@ -65,15 +99,15 @@ def _expand(files: Iterable[Path]) -> Iterable[Path]:
             yield file
 
 
-def _as_json(path: Path, answer: Prediction | ImageError, heatmap: Path | None) -> str:
-    if isinstance(answer, ImageError):
+def _as_json(path: Path, answer: Answer, heatmap: Path | None) -> str:
+    if not isinstance(answer, Prediction):
         return json.dumps({"path": str(path), "error": {"code": answer.code, "message": str(answer)}})
     written = {} if heatmap is None else {"heatmap_path": str(heatmap)}
     return json.dumps({"path": str(path), **answer.to_dict(), **written})
 
 
-def _as_text(path: Path, answer: Prediction | ImageError) -> str:
-    if isinstance(answer, ImageError):
+def _as_text(path: Path, answer: Answer) -> str:
+    if not isinstance(answer, Prediction):
         return f"{_shown(path)}: error: {answer}"
     unsure = ""
     if not answer.input_check.passed:
@@ -89,12 +123,12 @@ def _shown(path: Path) -> str:
     return str(path).encode(errors="backslashreplace").decode()
 
 
-def _write_heatmap(path: Path, answer: Prediction) -> Path:
+def _write_heatmap(path: Path, png: bytes) -> Path:
     from pneumonia.files import atomic_write
 
     try:
         with atomic_write(path) as temporary:
-            temporary.write_bytes(answer.heatmap or b"")
+            temporary.write_bytes(png)
     except OSError as error:
         raise ConfigError(
             f"Can't write heatmaps into {path.parent} ({error.strerror}); name another folder."

@@ -17,8 +17,8 @@ def registry_root() -> Path:
     return Path(os.environ.get(REGISTRY_VARIABLE) or DEFAULT_REGISTRY)
 
 
-def add_bundle_options(parser: argparse.ArgumentParser) -> None:
-    """`--bundle DIR` and `--registry ALIAS`, at most one of them."""
+def add_bundle_options(parser: argparse.ArgumentParser) -> argparse._MutuallyExclusiveGroup:
+    """`--bundle DIR` and `--registry ALIAS`, at most one of them; a command can add another way to the group."""
     chosen = parser.add_mutually_exclusive_group()
     chosen.add_argument("--bundle", type=Path, metavar="DIR", help="a bundle's directory")
     chosen.add_argument(
@@ -27,6 +27,7 @@ def add_bundle_options(parser: argparse.ArgumentParser) -> None:
         help=f"an alias or name:version in the local registry ({REGISTRY_VARIABLE}, default {DEFAULT_REGISTRY}); "
         "without either option its `best`, else the reference bundle of the package",
     )
+    return chosen
 
 
 def chosen_alias(options: argparse.Namespace) -> str | None:
