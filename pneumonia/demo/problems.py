@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from pneumonia.errors import DamagedImageError, ImageError, ImageTooLargeError, UnsupportedImageError
+from pneumonia.client import answers
+from pneumonia.errors import ApiError, DamagedImageError, ImageError, ImageTooLargeError, UnsupportedImageError
 
 _ANOTHER = "Choose a file that holds one grayscale chest film; most viewers can export a single image."
 _AGAIN = "Export the film again from where it came, and choose the new file."
@@ -49,6 +50,8 @@ UNREADABLE = Problem(
 )
 FORGOTTEN = Problem("The film is no longer kept: it was chosen a while ago.", "Choose it again.", retry=False)
 
+_LOST = {answers.UNREACHABLE: DOWN, answers.NO_ANSWER: SLOW, answers.INTERRUPTED: INTERRUPTED}
+
 
 def of_image(error: ImageError) -> Problem:
     """The problem with a file that is not decoded."""
@@ -56,27 +59,22 @@ def of_image(error: ImageError) -> Problem:
     return Problem(str(error), advice, retry=False)
 
 
-def of_status(status: int, code: str, message: str, request_id: str, retry_after: str) -> Problem:
-    """The problem that an answer other than 200 tells of.
-
-    `code` and `message` are those of the API's error body, empty when there was none; `retry_after` is the header's
-    value, seconds or a date or empty.
-    """
-    for kind, advice in _ADVICE_OF_ERROR.items():
-        if code == kind.code:
-            return Problem(message, advice, retry=False)
-    if status == 413:
+def of_api(error: ApiError) -> Problem:
+    """The problem that the client of the API met."""
+    if error.code in _LOST:
+        return _LOST[error.code]
+    if error.status == 413:
         return Problem("The file is larger than the model's server accepts.", _SMALLER, retry=False)
-    if status in (429, 503):
-        wait = f"about {retry_after} seconds" if retry_after.isdecimal() else "a moment"
+    if error.status in (429, 503):
+        wait = f"about {error.retry_after:.0f} seconds" if error.retry_after else "a moment"
         return Problem("The model has more films to read than it can take.", f"Wait {wait}, then choose Try again.")
-    if status == 504:
+    if error.status == 504:
         return SLOW
-    if status in (401, 403):
+    if error.status in (401, 403):
         return LOCKED
-    if not code or status in (404, 405):
+    if error.status is None or error.status in (404, 405) or error.code == answers.UNEXPECTED_ANSWER:
         return STRANGER
-    reference = f" Its administrator finds the reason under the number {request_id}." if request_id else ""
-    if status >= 500:
+    reference = f" Its administrator finds the reason under the number {error.request_id}." if error.request_id else ""
+    if error.status >= 500:
         return Problem("The model's server failed on this film.", f"Choose Try again.{reference}")
     return Problem("The model's server refused the request.", f"Choose the film again.{reference}", retry=False)
