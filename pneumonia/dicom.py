@@ -30,6 +30,7 @@ from pneumonia.dicom_codecs import COMPRESSED_SYNTAXES, decode_frame
 from pneumonia.dicom_display import show
 from pneumonia.errors import DamagedImageError, ImageError, ImageTooLargeError, UnsupportedImageError
 from pneumonia.images import BoundedBytes, Limits
+from pneumonia.polyglots import refuse_polyglot, refuse_preamble
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -72,8 +73,10 @@ def dicom_size(data: bytes, limits: Limits) -> tuple[int, int]:
 def _open(data: bytes, limits: Limits) -> tuple[Dataset, UID]:
     """Read the image's elements and check kind and size; no pixel is decoded."""
     _silence_pydicom()
+    refuse_preamble(data)
     dataset, syntax = _without_quoting(lambda: _parse(data, limits), "The DICOM header")
     _without_quoting(lambda: _check(dataset, limits), "An image element of the DICOM header")
+    refuse_polyglot(data)
     return dataset, syntax
 
 

@@ -15,6 +15,7 @@ from PIL import (
 
 from pneumonia.errors import DamagedImageError, ImageError, ImageTooLargeError, UnsupportedImageError
 from pneumonia.images import BoundedBytes, Limits, scale_to_uint8
+from pneumonia.polyglots import refuse_polyglot
 
 _PILLOW_FORMATS = tuple(
     str(plugin.format)
@@ -99,6 +100,7 @@ def _open(data: bytes, limits: Limits) -> tuple[Image.Image, int]:
     except Exception as error:  # see decode_raster
         raise _unreadable(data) from error
     _check(image, data, limits)
+    refuse_polyglot(data)
     return image, _orientation(image)
 
 
