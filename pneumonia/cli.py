@@ -30,6 +30,7 @@ COMMANDS = {
     "classify": Command("predictions for files, of a bundle or a server", "pneumonia.inference.command:main"),
     "registry": Command("push, list, pull and promote bundles", "pneumonia.registry.command:main"),
     "serve": Command("HTTP API (and page, with --demo)", "pneumonia.serving.command:main", "serve"),
+    "keys": Command("make, list and revoke API keys for serve", "pneumonia.serving.keys_command:main"),
     "demo": Command("web page for an API that runs elsewhere", "pneumonia.demo.command:main", "demo"),
 }
 

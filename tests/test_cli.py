@@ -94,7 +94,7 @@ def test_every_command_has_help_of_its_own(name: str, capsys: pytest.CaptureFixt
     assert re.match(rf"usage: pneumonia (\[options\] )?{name} ", capsys.readouterr().out)
 
 
-@pytest.mark.parametrize("name", ["data", "evaluate", "classify", "registry", "serve", "demo"])
+@pytest.mark.parametrize("name", ["data", "evaluate", "classify", "registry", "serve", "keys", "demo"])
 def test_commands_that_do_not_train_load_no_torch_for_their_help(name: str) -> None:
     done = run(LOADED, name, "--help")
     assert done.returncode == 0
