@@ -32,8 +32,8 @@ def pytest_configure() -> None:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     settings.register_profile("project", deadline=None, max_examples=50)  # a busy machine is no failure
     settings.load_profile("project")
-    for variable in ("PNEUMONIA_REGISTRY", "PNEUMONIA_DATA_SOURCE"):
-        os.environ.pop(variable, None)
+    for variable in [name for name in os.environ if name.startswith("PNEUMONIA_") and name != MIRROR_VARIABLE]:
+        os.environ.pop(variable)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -2,6 +2,8 @@
 
 import argparse
 import contextlib
+import functools
+import logging
 import os
 import shutil
 import socket
@@ -12,29 +14,45 @@ from collections.abc import Iterator
 
 from pneumonia import DISCLAIMER
 from pneumonia.errors import ConfigError, PneumoniaError
-from pneumonia.images import DEFAULT_LIMITS, Limits
-from pneumonia.registry.resolve import add_bundle_options, chosen_alias, resolve_bundle
+from pneumonia.images import Limits
+from pneumonia.registry.resolve import chosen_alias, resolve_bundle
+from pneumonia.serving.keys import load_keys
 from pneumonia.serving.lifecycle import StopSignals, end_processes
+from pneumonia.serving.options import parse
 
-_HOSTS = ("127.0.0.1", "0.0.0.0", "::")  # noqa: S104 (a choice, not the default)
+_LOOPBACK = "127.0.0.1"
 
 
 def main(arguments: list[str]) -> None:
     """Serve until SIGINT or SIGTERM."""
-    options = _parse(arguments)
+    options = parse(arguments)
+    keys = load_keys(options.api_keys) if options.api_keys else None
     stop = StopSignals()
     bundle = resolve_bundle(options)
     _check_address(options.host, options.port)
     if bundle.synthetic:
         _say("**** SYNTHETIC PHANTOMS: this bundle was trained on no patient's film and means nothing for people. ****")
-    limits = Limits(options.max_bytes, options.max_pixels)
+    if keys is None and options.host != _LOOPBACK:
+        _say("No API keys: whoever reaches this address may ask. See `pneumonia keys --help`, and --api-keys.")
+    _log_to_stdout(options.log_level)
     with contextlib.suppress(KeyboardInterrupt), _metrics_folder(), _page(options):
         # Imported here: prometheus_client reads its folder's name when it is imported.
         from pneumonia.inference.engine import OnnxRuntimeEngine
+        from pneumonia.serving.protocol import GuardedProtocol
         from pneumonia.serving.server import ServerOptions, build_server
 
         OnnxRuntimeEngine(bundle.graph, threads=1)  # one clear error now, not a trace from every worker
-        settings = ServerOptions(options.workers, limits, options.max_batch_size)
+        settings = ServerOptions(
+            workers=options.workers,
+            limits=Limits(options.max_bytes, options.max_pixels),
+            max_batch_size=options.max_batch_size,
+            timeout=options.timeout,
+            max_concurrent=options.max_concurrent,
+            max_queue=options.max_queue,
+            max_bytes_in_flight=options.max_bytes_in_flight,
+            keys=keys,
+            cors_origins=tuple(options.cors_origin),
+        )
         server = build_server(bundle, chosen_alias(options), settings, stop)
         _say(f"{bundle.label} on http://{options.host}:{options.port} with {options.workers} workers. {DISCLAIMER}")
         try:
@@ -44,6 +62,9 @@ def main(arguments: list[str]) -> None:
                 log_level=options.log_level,
                 access_log=False,
                 generate_client_file=False,
+                http=functools.partial(GuardedProtocol, seconds=options.timeout),
+                ws="none",  # nothing here speaks it, and it would not pass through the middlewares
+                server_header=False,
             )
         except (EOFError, ConnectionError, RuntimeError) as error:
             raise PneumoniaError("A worker ended unexpectedly, or did not start; the server stopped.") from error
@@ -51,27 +72,14 @@ def main(arguments: list[str]) -> None:
             end_processes()
 
 
-def _parse(arguments: list[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="pneumonia serve",
-        description=__doc__,
-        epilog=DISCLAIMER,
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
-    add_bundle_options(parser)
-    parser.add_argument("--host", choices=_HOSTS, default=_HOSTS[0], help="address to listen on")
-    parser.add_argument("--port", type=int, default=8000, help="from 1024 up")
-    parser.add_argument("--workers", type=_positive, default=_cores(), help="processes with an engine each")
-    parser.add_argument("--max-batch-size", type=_positive, default=16, help="radiographs in one run of the engine")
-    parser.add_argument("--max-bytes", type=_positive, default=DEFAULT_LIMITS.max_bytes, help="of an upload")
-    parser.add_argument("--max-pixels", type=_positive, default=DEFAULT_LIMITS.max_pixels, help="of a radiograph")
-    parser.add_argument("--log-level", default="warning", choices=("debug", "info", "warning", "error"))
-    parser.add_argument("--demo", action="store_true", help="start the web page too")
-    parser.add_argument("--demo-port", type=int, default=7860, help="of the page")
-    options = parser.parse_args(arguments)
-    if not 1024 <= options.port <= 65535:
-        parser.error(f"--port {options.port} is outside 1024..65535")
-    return options
+def _log_to_stdout(level: str) -> None:
+    """Of the package's own loggers: those of the libraries may quote what clients send."""
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logger = logging.getLogger("pneumonia")
+    logger.setLevel(level.upper())
+    logger.addHandler(handler)
+    logger.propagate = False
 
 
 @contextlib.contextmanager
@@ -112,17 +120,6 @@ def _check_address(host: str, port: int) -> None:
             probe.bind((host, port))
         except OSError as error:
             raise ConfigError(f"Can't listen on {host}:{port} ({error.strerror}); choose another --port.") from error
-
-
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not a positive number")
-    return value
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _say(line: str) -> None:

@@ -1,4 +1,4 @@
-"""What every HTTP answer passes through: a request id, the time it took, and its place in the metrics."""
+"""What every HTTP answer passes through: a request id, headers that protect it, and its place in the metrics."""
 
 import re
 import time
@@ -7,6 +7,15 @@ import uuid
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 REQUEST_ID_HEADER = b"x-request-id"
+# Answers are data: no browser is to guess at them, keep them, show them within a page or run anything in them.
+SECURITY_HEADERS = {
+    b"x-content-type-options": b"nosniff",
+    b"cache-control": b"no-store",
+    b"content-security-policy": b"default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    b"cross-origin-resource-policy": b"same-origin",
+    b"referrer-policy": b"no-referrer",
+    b"x-frame-options": b"DENY",
+}
 _ACCEPTED_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 
 
@@ -30,12 +39,10 @@ class RequestContext:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [
-                    *message.get("headers", []),
-                    (REQUEST_ID_HEADER, request_id.encode()),
-                    (b"x-content-type-options", b"nosniff"),
-                    (b"cache-control", b"no-store"),
-                ]
+                headers = list(message.get("headers", []))
+                said = {name.lower() for name, _ in headers}  # the page for people has a policy of its own
+                added = [(name, value) for name, value in SECURITY_HEADERS.items() if name not in said]
+                message["headers"] = [*headers, (REQUEST_ID_HEADER, request_id.encode()), *added]
             await send(message)
 
         try:

@@ -7,11 +7,13 @@ from pydantic import BaseModel, Field
 # What each status of an error means here, with the codes that its body carries.
 _MEANING = {
     400: "`damaged_image`: the file is empty, truncated or inconsistent. `bad_request`: the body is no multipart form.",
+    401: "`unauthorized`: the server has API keys, and the request has none of them.",
+    408: "`slow_upload`: the body took longer than a request may.",
     413: "`image_too_large`, `too_large`: more pixels or bytes than the server accepts.",
     415: "`unsupported_image`: a format or a kind of image that is not read.",
     422: "`invalid_request`: the field `file` is missing, or a parameter can't be read.",
     500: "`internal_error`: the server failed; the request can be sent again.",
-    503: "`unavailable`: overloaded; Retry-After says when to come again.",
+    503: "`unavailable`: overloaded, and refused at once; Retry-After says in how many seconds to come again.",
     504: "`timeout`: no worker took the request in time; it can be sent again.",
 }
 

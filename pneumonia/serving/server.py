@@ -4,46 +4,57 @@ import logging
 import signal
 import threading
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
-from http import HTTPStatus
 from multiprocessing import resource_tracker
 from multiprocessing.process import BaseProcess
 from typing import Any
 
 import litserve as ls
-from fastapi import FastAPI, Request
-from fastapi.exceptions import RequestValidationError
-from fastapi.routing import APIRoute
 from litserve.utils import WorkerSetupStatus
-from starlette.exceptions import HTTPException
-from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.middleware.cors import CORSMiddleware
 
 from pneumonia import DISCLAIMER, __version__
 from pneumonia.bundle import Bundle
 from pneumonia.images import Limits
+from pneumonia.serving.admission import MULTIPART_OVERHEAD, Admission, Load, Places
 from pneumonia.serving.api import RadiographAPI
-from pneumonia.serving.errors import CODE_OF_STATUS, MESSAGE_OF_STATUS, error_body
+from pneumonia.serving.authentication import KeyCheck
+from pneumonia.serving.endpoints import add_endpoints, add_error_handlers, add_predict, describe_keys
+from pneumonia.serving.keys import ApiKeys
 from pneumonia.serving.lifecycle import StopSignals
-from pneumonia.serving.middleware import REQUEST_ID_HEADER, RequestContext
-from pneumonia.serving.schema import HealthBody, ModelInfoBody, PredictionBody, error_responses
+from pneumonia.serving.middleware import RequestContext
 
 ROUTES = frozenset({"/predict", "/health", "/model/info", "/metrics"})
-_OF_LITSERVE = frozenset({"/", "/info", "/health"})
-# A multipart body is its file and a few header lines.
-_MULTIPART_OVERHEAD = 64 * 2**10
+# Of LitServe, and pages of FastAPI that run a CDN's scripts.
+_LEFT_OUT = frozenset({"/", "/info", "/health", "/docs", "/docs/oauth2-redirect", "/redoc"})
 _POLL = 0.05
-_NOT_READY: dict[int | str, dict[str, Any]] = {503: {"model": HealthBody, "description": "Not yet."}}
 
 
 @dataclass(frozen=True)
 class ServerOptions:
-    """Workers (processes with an engine each), the limits on uploads, the batch, and seconds a request may wait."""
+    """What a server may take on, and who may ask.
+
+    Args:
+        workers: processes with an engine each; as many speak HTTP.
+        limits: on one upload.
+        max_batch_size: radiographs in one run of the engine, at most.
+        timeout: seconds that a request may take, its upload included.
+        max_concurrent: uploads that are read or answered at a time.
+        max_queue: of them, those that wait for a worker or are with one.
+        max_bytes_in_flight: of all uploads that are held at a time, once where they arrive and once in the queue.
+        keys: without, anyone may ask.
+        cors_origins: of pages that browsers may call from; without, none but the server's own.
+    """
 
     workers: int
     limits: Limits
     max_batch_size: int = 16
     timeout: float = 30.0
+    max_concurrent: int = 256
+    max_queue: int = 128
+    max_bytes_in_flight: int = 512 * 2**20
+    keys: ApiKeys | None = None
+    cors_origins: tuple[str, ...] = ()
 
 
 class _Server(ls.LitServer):  # type: ignore[misc]
@@ -92,23 +103,26 @@ def build_server(
 
     `alias` is what the registry calls the bundle, if it came from one.
     """
+    places = (options.max_concurrent, options.max_queue, options.max_bytes_in_flight)
+    load = Load(*(Places(limit, processes=options.workers) for limit in places))
     server = _Server(
         RadiographAPI(bundle.directory, options.limits, options.max_batch_size),
         accelerator="cpu",
         workers_per_device=options.workers,
         timeout=options.timeout,
-        max_payload_size=options.limits.max_bytes + _MULTIPART_OVERHEAD,
-        middlewares=[(RequestContext, {"routes": ROUTES})],
+        middlewares=_middlewares(options, load),
     )
     server.stop = stop
     if stop:
         stop.quiet(logging.getLogger("litserve.server"))
     app = server.app
     app.title, app.version, app.description = "pneumonia", __version__, DISCLAIMER
-    app.router.routes[:] = [route for route in app.router.routes if getattr(route, "path", "") not in _OF_LITSERVE]
-    _add_error_handlers(app)
-    _describe_predict(app)
-    _add_endpoints(app, server, {**describe_model(bundle), "alias": alias})
+    app.router.routes[:] = [route for route in app.router.routes if getattr(route, "path", "") not in _LEFT_OUT]
+    add_error_handlers(app)
+    add_predict(app, load)
+    add_endpoints(app, server, {**describe_model(bundle), "alias": alias})
+    if options.keys:
+        describe_keys(app)
     return server
 
 
@@ -122,69 +136,15 @@ def describe_model(bundle: Bundle) -> dict[str, Any]:
     }
 
 
-def _describe_predict(app: FastAPI) -> None:
-    """LitServe adds `/predict` without a word about it: put the same endpoint there with its contract."""
-    route = next(route for route in app.router.routes if isinstance(route, APIRoute) and route.path == "/predict")
-    app.router.routes.remove(route)
-    app.add_api_route(
-        route.path,
-        route.endpoint,
-        methods=["POST"],
-        dependencies=route.dependencies,
-        operation_id="predict",
-        summary="Classify one radiograph",
-        description="NORMAL or PNEUMONIA, with a calibrated probability and a check that the file can be a chest film.",
-        response_model=PredictionBody,
-        response_description="The prediction.",
-        responses=error_responses(400, 413, 415, 422, 500, 503, 504),
-    )
-
-
-def _add_endpoints(app: FastAPI, server: ls.LitServer, model: dict[str, Any]) -> None:
-    @app.get("/health", operation_id="health", summary="Readiness", response_model=HealthBody, responses=_NOT_READY)
-    async def health() -> JSONResponse:
-        """200 once every worker can predict, 503 before."""
-        states = server.workers_setup_status.values()
-        ready = bool(states) and all(state == WorkerSetupStatus.READY for state in states)
-        return JSONResponse({"status": "ok" if ready else "starting"}, 200 if ready else 503)
-
-    @app.get(
-        "/model/info", operation_id="model_info", summary="The bundle that is loaded", response_model=ModelInfoBody
-    )
-    async def model_info() -> JSONResponse:
-        """Classes, operating point, metrics with intervals, provenance."""
-        return JSONResponse(model)
-
-    @app.get("/metrics", operation_id="metrics", summary="Metrics", response_class=PlainTextResponse)
-    async def metrics() -> Response:
-        """Prometheus text, over all processes."""
-        from pneumonia.serving.metrics import exposition
-
-        content, content_type = exposition()
-        return Response(content, media_type=content_type)
-
-
-def _add_error_handlers(app: FastAPI) -> None:
-    @app.exception_handler(HTTPException)
-    async def http_error(request: Request, error: HTTPException) -> JSONResponse:
-        return _error(request, error.status_code, headers=error.headers)
-
-    @app.exception_handler(RequestValidationError)
-    async def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
-        fields = ", ".join(sorted({".".join(map(str, item["loc"])) for item in error.errors()}))
-        message = f"Missing or invalid: {fields}. Send the radiograph as multipart field `file`."
-        return _error(request, 422, message)
-
-    @app.exception_handler(Exception)
-    async def internal(request: Request, error: Exception) -> JSONResponse:
-        del error
-        answer = _error(request, 500)
-        # This answer alone does not pass through RequestContext.
-        answer.headers[REQUEST_ID_HEADER.decode()] = getattr(request.state, "request_id", "")
-        return answer
-
-
-def _error(request: Request, status: int, message: str = "", headers: Mapping[str, str] | None = None) -> JSONResponse:
-    message = message or MESSAGE_OF_STATUS.get(status) or f"{HTTPStatus(status).phrase}."
-    content = error_body(CODE_OF_STATUS.get(status, "error"), message, getattr(request.state, "request_id", ""))
-    return JSONResponse(content, status, headers)
+def _middlewares(options: ServerOptions, load: Load) -> list[tuple[type, dict[str, Any]]]:
+    """From the innermost out, as LitServe adds them."""
+    limits = {"max_body": options.limits.max_bytes + MULTIPART_OVERHEAD, "seconds": options.timeout}
+    middlewares: list[tuple[type, dict[str, Any]]] = [(Admission, {"load": load, **limits})]
+    if options.keys:
+        middlewares.append((KeyCheck, {"keys": options.keys}))
+    if options.cors_origins:  # around the keys: a browser asks whether it may without one
+        cors = {"allow_methods": ["GET", "POST"], "allow_headers": ["Authorization", "X-API-Key", "X-Request-ID"]}
+        exposed = ["X-Request-ID", "Retry-After"]
+        middlewares.append((CORSMiddleware, {"allow_origins": options.cors_origins, "expose_headers": exposed, **cors}))
+    middlewares.append((RequestContext, {"routes": ROUTES}))
+    return middlewares

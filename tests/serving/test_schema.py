@@ -59,7 +59,7 @@ def test_predict_takes_a_file_and_may_be_asked_for_a_heatmap(openapi: dict[str, 
     assert heatmap["schema"]["type"] == "boolean"
 
 
-@pytest.mark.parametrize("status", [400, 413, 415, 422, 500, 503, 504])
+@pytest.mark.parametrize("status", [400, 401, 408, 413, 415, 422, 500, 503, 504])
 def test_predict_tells_of_each_error(openapi: dict[str, Any], status: int) -> None:
     response = openapi["paths"]["/predict"]["post"]["responses"][str(status)]
     assert response["content"]["application/json"]["schema"] == {"$ref": "#/components/schemas/ErrorBody"}
