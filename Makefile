@@ -122,10 +122,7 @@ serve: $(SERVE_ENV) ## API on PORT and page on 7860, from the registry's best bu
 # ---- checks
 
 test: $(DEV_ENV) ## all tests, with coverage
-	$(VENV)/bin/coverage erase
-	$(VENV)/bin/coverage run -m pytest
-	$(VENV)/bin/coverage combine --quiet
-	$(VENV)/bin/coverage report
+	$(VENV)/bin/pytest --numprocesses 2 --dist loadfile --cov --cov-report term
 
 test-quick: $(DEV_ENV) ## the tests that take a minute
 	$(VENV)/bin/pytest -m 'not slow'
