@@ -212,7 +212,7 @@ def test_biases_and_normalisation_do_not_decay(brief: PneumoniaCLI) -> None:
 
 
 def test_a_run_of_one_step_has_a_schedule(training_words: TrainingWords, tmp_path: Path) -> None:
-    made = main(training_words("fit", tmp_path, *BRIEF, "--trainer.max_steps=1"))
+    made = main(training_words("fit", tmp_path, *BRIEF, "--data.batch_size=40"))
     assert made.trainer.global_step == 1
 
 
