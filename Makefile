@@ -94,9 +94,11 @@ $(ARTIFACTS)/.trained-$(EXPERIMENT): $(BUNDLE)/bundle.json
 	$(PNEUMONIA) registry --root $(ARTIFACTS)/registry push $(BUNDLE) --promote
 	touch $@
 
-# Measured in a folder of its own: the package keeps its reference until the new one is whole.
+# What may not be promoted, such as a bundle of phantoms, does not get into the package. It is measured in a folder of
+# its own: the package keeps its reference until the new one is whole.
 reference: ## train configs/reference.yaml, measure the bundle, and put it into the package
 	$(MAKE) train CONFIG=configs/reference.yaml
+	$(PNEUMONIA) registry --root $(ARTIFACTS)/registry promote reference:candidate
 	rm -rf $(ARTIFACTS)/reference
 	$(PNEUMONIA) registry --root $(ARTIFACTS)/registry pull reference:candidate --output $(ARTIFACTS)/reference
 	$(PNEUMONIA) evaluate --bundle $(ARTIFACTS)/reference --data "$$(cat $(TREE))" --split validation --robustness \

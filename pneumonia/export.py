@@ -18,7 +18,7 @@ from pneumonia.data.card import DATA_CARD, render_data_card
 from pneumonia.data.manifest import Manifest, class_indices, scan_tree
 from pneumonia.data.splits import Splits, assign_splits
 from pneumonia.errors import BundleError, ConfigError, DataError
-from pneumonia.evaluation.conformal import check_coverage, cross_coverage, fit_set_thresholds
+from pneumonia.evaluation.conformal import check_coverage, cross_coverage
 from pneumonia.evaluation.intervals import bootstrap_intervals
 from pneumonia.evaluation.operating_point import (
     OperatingPoint,
@@ -136,10 +136,7 @@ def export_bundle(options: ExportOptions) -> Bundle:
         views = [held_out.images, *_augmented(classifier.augmentation, held_out.images, options.views)]
         logits = [run_in_batches(engine, images).logits for images in views]
         truth = np.tile(held_out.classes, len(views))
-        point = fit_operating_point(np.concatenate(logits), truth, rule, coverage)
-        plain = calibrated_probabilities(logits[0], point.temperature)
-        # Sets promise a share of films as they come: augmented ones are harder, and would widen them.
-        point = replace(point, set_thresholds=fit_set_thresholds(plain, held_out.classes, coverage))
+        point = fit_operating_point(np.concatenate(logits), truth, rule, coverage, plain=len(held_out.classes))
         bundle = Bundle(
             directory=directory,
             name=options.name,

@@ -48,18 +48,26 @@ class OperatingPoint:
 
 
 def fit_operating_point(
-    logits: ArrayLike, classes: ArrayLike, rule: str = DEFAULT_RULE, coverage: float = DEFAULT_COVERAGE
+    logits: ArrayLike,
+    classes: ArrayLike,
+    rule: str = DEFAULT_RULE,
+    coverage: float = DEFAULT_COVERAGE,
+    plain: int | None = None,
 ) -> OperatingPoint:
     """Fit the temperature, then on the calibrated probabilities the threshold and those of the prediction sets.
 
     `logits` (n, k) and `classes` (n,) in 0..k-1 of films that no training saw; class 0 is NORMAL, every other one a
-    kind of PNEUMONIA. Raises what `fit_temperature`, `fit_threshold` and `fit_set_thresholds` raise.
+    kind of PNEUMONIA. Where the first `plain` of them are films as they are and the others augmented, the sets are
+    calibrated on the first alone: they promise a share of films as they come.
+
+    Raises what `fit_temperature`, `fit_threshold` and `fit_set_thresholds` raise.
     """
     temperature = fit_temperature(logits, classes)
     probabilities = calibrated_probabilities(logits, temperature)
     labels = (np.asarray(classes) > 0).astype(np.int64)
     threshold = fit_threshold(labels, positive_probability(logits, temperature), rule)
-    return OperatingPoint(temperature, threshold, rule, coverage, fit_set_thresholds(probabilities, classes, coverage))
+    set_thresholds = fit_set_thresholds(probabilities[:plain], np.asarray(classes)[:plain], coverage)
+    return OperatingPoint(temperature, threshold, rule, coverage, set_thresholds)
 
 
 @dataclass(frozen=True)

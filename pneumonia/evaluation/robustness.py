@@ -97,7 +97,7 @@ def robustness_figures(
 def summary(robustness: dict[str, Any]) -> dict[str, Any]:
     """What a bundle keeps: `middle_grade`, `plain`, `worst`, and `middle`, each corruption's figures at that grade."""
     at_middle = {
-        name: next(grade for grade in corruption["grades"] if grade["grade"] == robustness["middle_grade"])
+        name: corruption["grades"][robustness["middle_grade"] - 1]
         for name, corruption in robustness["corruptions"].items()
     }
     kept = {key: robustness[key] for key in ("middle_grade", "plain", "worst")}
