@@ -20,7 +20,7 @@ import numpy as np
 from benchmarks.negatives import CHEST, Negative, Pixels, collect, upload
 from pneumonia.bundle import load_bundle
 from pneumonia.data.manifest import Manifest, scan_tree
-from pneumonia.data.splits import assign_splits
+from pneumonia.data.splits import recorded_splits
 from pneumonia.evaluation.corruptions import CORRUPTIONS
 from pneumonia.evaluation.metrics import auroc
 from pneumonia.evaluation.robustness_views import film_seed
@@ -112,8 +112,8 @@ def table(report: dict[str, Any]) -> str:
 
 def _films(predictor: Predictor, root: Path, split: str) -> Manifest:
     """A split as the bundle's training had it."""
-    manifest, data = scan_tree(root), predictor.bundle.provenance.get("data", {})
-    splits = assign_splits(manifest, data.get("validation_fraction", 0.15), data.get("split_seed", 0))
+    manifest = scan_tree(root)
+    splits = recorded_splits(manifest, predictor.bundle.provenance.get("data", {}))
     return manifest.select(splits.named(split))
 
 

@@ -44,7 +44,7 @@ from pneumonia.inference.engine import Engine, OnnxRuntimeEngine, run_in_batches
 from pneumonia.models import Ensemble
 
 VARIANTS = Path(__file__).parent / "study.yaml"
-_TRACING = threading.Lock()  # PyTorch counts and exports in one thread at a time
+TRACING = threading.Lock()  # PyTorch counts and exports in one thread at a time
 VIEWS = ("plain", *CORRUPTIONS)
 
 Images = NDArray[np.uint8]
@@ -121,7 +121,7 @@ def _train(folder: Path, variant: dict[str, Any], settings: argparse.Namespace) 
     if not (folder / ".complete").is_file():
         config = variant.get("config")
         options = {} if config else {**settings.base, **variant.get("options", {})}
-        words = [f"--{key}={json.dumps(value)}" for key, value in options.items()]
+        words = [f"--{key}={value if isinstance(value, str) else json.dumps(value)}" for key, value in options.items()]
         command = [
             *(sys.executable, "-m", "pneumonia", "fit", "--config", str(config or settings.config), *words),
             *("--data.root", str(settings.data), "--data.cache_dir", str(settings.work / "cache")),
@@ -144,7 +144,7 @@ def measure(name: str, variant: dict[str, Any], settings: argparse.Namespace, ma
     labels = np.array([row.label == "PNEUMONIA" for row in manifest.rows], dtype=np.int64)
     images = held_out_views(manifest, size, settings.work)
     counter = FlopCounterMode(display=False)
-    with _TRACING, counter, torch.inference_mode():
+    with TRACING, counter, torch.inference_mode():
         network(torch.zeros(2, 1, size, size, dtype=torch.uint8))
     macs = counter.get_total_flops() / 4  # of two images, a multiplication and an addition each
     scores = _scores(folder / f"{name}.npy", images, network, settings.threads)
@@ -175,7 +175,7 @@ def _scores(path: Path, images: Images, network: torch.nn.Module, threads: int) 
     """(views, n) log-odds of the graph as it would be served, kept in the run's folder."""
     if not path.is_file():
         graph = path.with_suffix(".onnx")
-        with _TRACING:
+        with TRACING:
             export_graph(network, images.shape[-1], graph)
         made = log_odds(OnnxRuntimeEngine(graph, threads), images)
         graph.unlink()

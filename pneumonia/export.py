@@ -16,7 +16,7 @@ from pneumonia.card import write_card
 from pneumonia.data.cache import open_cache
 from pneumonia.data.card import DATA_CARD, render_data_card
 from pneumonia.data.manifest import Manifest, class_indices, scan_tree
-from pneumonia.data.splits import Splits, assign_splits
+from pneumonia.data.splits import Splits, recorded_splits
 from pneumonia.errors import BundleError, ConfigError, DataError
 from pneumonia.evaluation.conformal import check_coverage, cross_coverage
 from pneumonia.evaluation.intervals import bootstrap_intervals
@@ -133,7 +133,7 @@ def export_bundle(options: ExportOptions) -> Bundle:
         _compare(classifier.network, directory / GRAPH, held_out.images[:_COMPARED])
         engine = OnnxRuntimeEngine(directory / GRAPH)
         _fit_typicality(engine, classifier.augmentation, train, held_out).save(directory / TYPICALITY)
-        views = [held_out.images, *_augmented(classifier.augmentation, held_out.images, options.views)]
+        views = [held_out.images, *augmented_views(classifier.augmentation, held_out.images, options.views)]
         logits = [run_in_batches(engine, images).logits for images in views]
         truth = np.tile(held_out.classes, len(views))
         point = fit_operating_point(np.concatenate(logits), truth, rule, coverage, plain=len(held_out.classes))
@@ -211,7 +211,7 @@ def _training_data(root: Path, provenance: dict[str, Any]) -> tuple[Manifest, Sp
             f"{root} is not the data that the checkpoint was trained on (manifest {manifest.digest[:12]}, not "
             f"{data['digest'][:12]}): its validation patients may have been trained on. Give that tree with --data."
         )
-    return manifest, assign_splits(manifest, data["validation_fraction"], data["split_seed"])
+    return manifest, recorded_splits(manifest, data)
 
 
 def _compare(network: nn.Module, graph: Path, images: "NDArray[np.uint8]") -> None:
@@ -227,7 +227,9 @@ def _compare(network: nn.Module, graph: Path, images: "NDArray[np.uint8]") -> No
         )
 
 
-def _augmented(augmentation: nn.Module | None, images: "NDArray[np.uint8]", views: int) -> "list[NDArray[np.uint8]]":
+def augmented_views(
+    augmentation: nn.Module | None, images: "NDArray[np.uint8]", views: int
+) -> "list[NDArray[np.uint8]]":
     """Augmented copies of the images, as training saw films; none for a network that was trained without."""
     if augmentation is None:
         return []
@@ -244,7 +246,7 @@ def _fit_typicality(engine: Engine, augmentation: nn.Module | None, train: _Film
 
     The limits are those of the held-out films as they are.
     """
-    views = [train.images, *_augmented(augmentation, train.images, 1)]
+    views = [train.images, *augmented_views(augmentation, train.images, 1)]
     return fit_typicality(
         np.concatenate(views),
         np.concatenate([run_in_batches(engine, images).embedding for images in views]),

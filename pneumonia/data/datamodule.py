@@ -64,6 +64,7 @@ class ChestXRayDataModule(L.LightningDataModule):
         batch_size: images a training step, on each device.
         validation_fraction: share of the training images whose patients are held out.
         split_seed: which patients are held out.
+        leave_out: a regular expression that begins patients' names: those are held out, too.
         seed: order of the training batches, with the epoch.
         cache_dir: where decoded images are kept.
         num_workers: loading processes; 0 is fastest for a cache that fits in memory.
@@ -78,6 +79,7 @@ class ChestXRayDataModule(L.LightningDataModule):
         batch_size: int = 64,
         validation_fraction: float = 0.15,
         split_seed: int = 0,
+        leave_out: str = "",
         seed: int = 0,
         cache_dir: str = "artifacts/cache",
         num_workers: int = 0,
@@ -86,7 +88,8 @@ class ChestXRayDataModule(L.LightningDataModule):
         super().__init__()
         self.root, self.cache_dir = Path(root), Path(cache_dir)
         self.image_size, self.batch_size = image_size, batch_size
-        self.validation_fraction, self.split_seed, self.seed = validation_fraction, split_seed, seed
+        self.validation_fraction, self.split_seed, self.leave_out = validation_fraction, split_seed, leave_out
+        self.seed = seed
         self.num_workers, self.predict_split = num_workers, predict_split
         self.classes = tuple(classes)
         self._manifest: Manifest | None = None
@@ -109,7 +112,7 @@ class ChestXRayDataModule(L.LightningDataModule):
     def splits(self) -> Splits:
         """Which rows train, validate and test."""
         if self._splits is None:
-            self._splits = assign_splits(self.manifest, self.validation_fraction, self.split_seed)
+            self._splits = assign_splits(self.manifest, self.validation_fraction, self.split_seed, self.leave_out)
         return self._splits
 
     @property
@@ -138,6 +141,7 @@ class ChestXRayDataModule(L.LightningDataModule):
             "class_counts": self.class_counts(),
             "validation_fraction": self.validation_fraction,
             "split_seed": self.split_seed,
+            "leave_out": self.leave_out,
             "image_size": self.image_size,
             "batch_size": self.batch_size,
             "decoder_version": DECODER_VERSION,

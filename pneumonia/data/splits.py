@@ -3,8 +3,11 @@
 import hashlib
 import logging
 import os
+import re
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from pneumonia.data.manifest import Manifest
 from pneumonia.errors import DataError
@@ -30,7 +33,7 @@ class Splits:
         return indices
 
 
-def assign_splits(manifest: Manifest, validation_fraction: float = 0.15, seed: int = 0) -> Splits:
+def assign_splits(manifest: Manifest, validation_fraction: float = 0.15, seed: int = 0, leave_out: str = "") -> Splits:
     """Hold patients out of the official train (and val) folders for validation; the official test stays test.
 
     The official val folder (16 images) joins the training data. Patients who share an identical file are kept
@@ -39,7 +42,11 @@ def assign_splits(manifest: Manifest, validation_fraction: float = 0.15, seed: i
     patient added later moves at most the group at the border. Training files that are identical to a test file are
     left out.
 
-    Raises `DataError` when the fraction is outside (0, 1) or a part lacks a label.
+    `leave_out` is a regular expression that begins patients' names: those patients validate besides the drawn ones. With
+    the name of a hospital, a device or a series it shows what a network makes of films that no training had the like
+    of; patients drawn at random can't.
+
+    Raises `DataError` when the fraction is outside (0, 1), no patient is named by `leave_out`, or a part lacks a label.
     """
     if not 0.0 < validation_fraction < 1.0:
         raise DataError(f"validation_fraction is {validation_fraction}; it has to lie between 0 and 1, e.g. 0.15.")
@@ -49,20 +56,27 @@ def assign_splits(manifest: Manifest, validation_fraction: float = 0.15, seed: i
     dropped = len(manifest.rows) - len(test) - len(usable)
     if dropped:
         logger.warning("%d training files are identical to test files and are left out.", dropped)
-    validation = _draw(manifest, usable, validation_fraction, seed)
-    held_out = set(validation)
+    held_out = set(_draw(manifest, usable, validation_fraction, seed) + _left_out(manifest, usable, leave_out))
+    validation = tuple(sorted(held_out))
     train = tuple(index for index in usable if index not in held_out)
     for name, part in (("train", train), ("validation", validation)):
         labels = {manifest.rows[index].label for index in part}
         if len(labels) < 2:
             raise DataError(
                 f"The {name} part of {manifest.root} holds {len(part)} files and only the labels {sorted(labels)}; "
-                "both are needed. Add patients, or change validation_fraction."
+                "both are needed. Add patients, or change validation_fraction or leave_out."
             )
     return Splits(train, validation, test)
 
 
-def _draw(manifest: Manifest, usable: list[int], fraction: float, seed: int) -> tuple[int, ...]:
+def recorded_splits(manifest: Manifest, data: Mapping[str, Any]) -> Splits:
+    """The splits of a run that recorded `ChestXRayDataModule.describe()`; the defaults for what it did not record."""
+    return assign_splits(
+        manifest, data.get("validation_fraction", 0.15), data.get("split_seed", 0), data.get("leave_out", "")
+    )
+
+
+def _draw(manifest: Manifest, usable: list[int], fraction: float, seed: int) -> list[int]:
     strata: dict[str, list[list[int]]] = defaultdict(list)
     for members in _groups(manifest, usable):
         kinds = sorted({f"{manifest.rows[index].label}/{manifest.rows[index].pathogen}" for index in members})
@@ -76,7 +90,28 @@ def _draw(manifest: Manifest, usable: list[int], fraction: float, seed: int) -> 
                 break
             drawn += members
             taken += len(members)
-    return tuple(sorted(drawn))
+    return drawn
+
+
+def _left_out(manifest: Manifest, usable: list[int], pattern: str) -> list[int]:
+    """The groups of patients whose names begin with a pattern."""
+    if not pattern:
+        return []
+    try:
+        named = re.compile(pattern)
+    except re.error as error:
+        raise DataError(f"leave_out is {pattern!r}, which is no regular expression: {error}.") from error
+    groups = [
+        members
+        for members in _groups(manifest, usable)
+        if any(named.match(manifest.rows[index].patient) for index in members)
+    ]
+    if not groups:
+        raise DataError(
+            f"No patient of {manifest.root} has a name that begins with leave_out, {pattern!r}; "
+            "the names are the beginnings of the files' names."
+        )
+    return [index for members in groups for index in members]
 
 
 def _groups(manifest: Manifest, usable: list[int]) -> list[list[int]]:

@@ -13,7 +13,7 @@ from pneumonia import DISCLAIMER
 from pneumonia.bundle import Bundle, load_bundle, write_bundle
 from pneumonia.card import write_card
 from pneumonia.data.manifest import Manifest, scan_tree, summarise_failures
-from pneumonia.data.splits import Splits, assign_splits
+from pneumonia.data.splits import Splits, recorded_splits
 from pneumonia.errors import ConfigError, DataError, ImageError
 from pneumonia.evaluation import faithfulness, robustness
 from pneumonia.evaluation.answers import collect_answers
@@ -120,10 +120,9 @@ def _recorded(report: dict[str, Any]) -> dict[str, Any]:
 
 
 def _splits(bundle: Bundle, manifest: Manifest) -> Splits:
-    data = bundle.provenance.get("data", {})
     if not any(row.split == "train" for row in manifest.rows):
         return Splits((), (), tuple(range(len(manifest.rows))))
-    return assign_splits(manifest, data.get("validation_fraction", 0.15), data.get("split_seed", 0))
+    return recorded_splits(manifest, bundle.provenance.get("data", {}))
 
 
 def _predictions(bundle: Bundle, manifest: Manifest, progress: bool) -> list[Prediction]:

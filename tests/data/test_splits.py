@@ -10,7 +10,7 @@ from hypothesis import given, reject
 from hypothesis import strategies as st
 
 from pneumonia.data.manifest import Manifest, Row, scan_tree
-from pneumonia.data.splits import Splits, assign_splits
+from pneumonia.data.splits import Splits, assign_splits, recorded_splits
 from pneumonia.errors import DataError
 
 FRACTIONS = st.floats(0.1, 0.6)
@@ -167,6 +167,32 @@ def test_another_seed_holds_out_other_patients() -> None:
     manifest = manifest_of(ALWAYS)
     drawn = {assign_splits(manifest, 0.3, seed).validation for seed in range(5)}
     assert len(drawn) > 1
+
+
+def test_patients_left_out_by_name_validate_besides_the_drawn_ones() -> None:
+    named = [row("train", "NORMAL", f"series-{patient}", film) for patient in range(9) for film in range(2)]
+    same = [row("train", "NORMAL", "alike", 0, named[0].sha256)]
+    manifest = manifest_of([*ALWAYS, *named, *same])
+    drawn, both = assign_splits(manifest, 0.3), assign_splits(manifest, 0.3, leave_out="series-")
+    validated = paths(manifest, both.validation)
+    assert validated == paths(manifest, drawn.validation) | {row.path for row in [*named, *same]}
+    assert validated.isdisjoint(paths(manifest, both.train))
+    assert recorded_splits(manifest, {"validation_fraction": 0.3, "split_seed": 0, "leave_out": "series-"}) == both
+
+
+def test_leaving_out_is_by_the_beginning_of_a_name() -> None:
+    manifest = manifest_of([*ALWAYS, *(row("train", "NORMAL", f"2-IM-{patient}", 0) for patient in range(20))])
+    with pytest.raises(DataError, match="No patient of tree has a name that begins with leave_out, 'IM-'"):
+        assign_splits(manifest, 0.3, leave_out="IM-")
+
+
+@pytest.mark.parametrize(
+    ("pattern", "message"),
+    [("(", "no regular expression"), ("NORMAL", "The train part of tree holds .* leave_out")],
+)
+def test_leaving_out_what_can_t_be_left_out_is_refused(pattern: str, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        assign_splits(manifest_of(ALWAYS), 0.3, leave_out=pattern)
 
 
 @pytest.mark.parametrize("fraction", [0.0, 1.0, -0.1, 15.0, float("nan")])

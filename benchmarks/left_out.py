@@ -1,0 +1,136 @@
+"""What networks make of a series of films that had no part in their training: what patients drawn at random can't show.
+
+The NORMAL films of train are of two series, told by the patients' names. Each variant of a config is trained twice,
+without the one and without the other, and judged on the series it never saw against the PNEUMONIA films of the
+patients drawn for validation. Temperatures and thresholds are fitted as `pneumonia export` fits them, on the drawn
+patients that are not of that series; how far sensitivity and specificity then stay from what the rule promised is what
+films from elsewhere cost.
+
+No film of the test folder is read. Runs are kept: what was interrupted goes on where it stopped.
+
+    python -m benchmarks.left_out --data data/chest_xray
+"""
+
+import argparse
+import itertools
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+from numpy.typing import NDArray
+
+from benchmarks.study import TRACING, train
+from pneumonia.data.cache import open_cache
+from pneumonia.data.manifest import scan_tree
+from pneumonia.data.splits import assign_splits, recorded_splits
+from pneumonia.evaluation.metrics import auroc, ece, sensitivity, specificity
+from pneumonia.evaluation.operating_point import fit_operating_point, positive_probability
+from pneumonia.export import ExportOptions, augmented_views, export_graph, load_checkpoint
+from pneumonia.files import write_json
+from pneumonia.inference.engine import OnnxRuntimeEngine, run_in_batches
+
+VARIANTS = Path(__file__).parent / "left_out.yaml"
+SERIES = {"IM": "IM-", "NORMAL2": "NORMAL2-IM-"}
+
+
+def measure(name: str, variant: dict[str, Any], series: str, settings: argparse.Namespace) -> dict[str, Any]:
+    """What `judge` says of a variant that was trained without a series."""
+    options = {**variant.get("options", {}), "data.leave_out": SERIES[series]}
+    result = judge(train(f"{name}-without-{series}", {**variant, "options": options}, settings), settings)
+    print(f"{name} without {series}: {result}", flush=True)
+    return result
+
+
+def judge(folder: Path, settings: argparse.Namespace) -> dict[str, Any]:
+    """A run's last epoch on the series that it left out, by each rule.
+
+    `drawn` is the AUROC of the drawn patients, `auroc` that of the series against their PNEUMONIA films, `ece` the
+    calibration error of the same; for each rule `threshold`, `sensitivity` of the drawn PNEUMONIA films and
+    `specificity` of the drawn NORMAL films and of the series.
+    """
+    classifier, provenance = load_checkpoint(folder / "checkpoints" / "last.ckpt")
+    manifest, data, size = scan_tree(settings.data), provenance["data"], classifier.image_size
+    held_out = np.array(recorded_splits(manifest, data).validation)
+    drawn = np.isin(held_out, assign_splits(manifest, data["validation_fraction"], data["split_seed"]).validation)
+    named = np.array([manifest.rows[index].patient.startswith(data["leave_out"]) for index in held_out])
+    truth = np.array([manifest.rows[index].label == "PNEUMONIA" for index in held_out]).astype(np.int64)
+    images = open_cache(manifest, size, settings.work / "cache")[held_out]
+    graph = folder / "model.onnx"
+    with TRACING:
+        export_graph(classifier.network, size, graph)
+    engine = OnnxRuntimeEngine(graph, settings.threads)
+    views = [images, *augmented_views(classifier.augmentation, images, settings.views)]
+    logits = [run_in_batches(engine, view).logits for view in views]
+    fitted, judged = drawn & ~named, named | (truth == 1)
+    rules = {}
+    for rule in settings.rules:
+        point = fit_operating_point(
+            np.concatenate([view[fitted] for view in logits]), np.tile(truth[fitted], len(views)), rule
+        )
+        scores = positive_probability(logits[0], point.temperature)
+        rules[rule] = {
+            "threshold": point.threshold,
+            "sensitivity": sensitivity(truth[judged], scores[judged], point.threshold),
+            "drawn_specificity": specificity(truth[fitted], scores[fitted], point.threshold),
+            "specificity": specificity(truth[judged], scores[judged], point.threshold),
+        }
+    return {
+        "drawn": auroc(truth[fitted], scores[fitted]),
+        "auroc": auroc(truth[judged], scores[judged]),
+        "temperature": point.temperature,
+        "ece": ece(truth[judged], scores[judged]),
+        "rules": rules,
+    }
+
+
+def table(results: dict[str, dict[str, dict[str, Any]]]) -> str:
+    """Markdown: a row a variant, each figure the mean over the series that were left out."""
+    rules = list(next(iter(next(iter(results.values()))["series"].values()))["rules"])
+    head = ["variant", "what", "AUROC, drawn", "AUROC, left out", "ECE, left out"]
+    head += [f"sens. / spec. by `{rule}`" for rule in rules]
+    lines = [f"| {' | '.join(head)} |", f"|{' --- |' * len(head)}"]
+    for name, row in results.items():
+        of_series = row["series"].values()
+        cells = [f"`{name}`", row["what"]]
+        cells += [f"{np.mean([one[key] for one in of_series]):.4f}" for key in ("drawn", "auroc")]
+        cells.append(f"{np.mean([one['ece'] for one in of_series]):.3f}")
+        for rule in rules:
+            pair = [np.mean([one["rules"][rule][key] for one in of_series]) for key in ("sensitivity", "specificity")]
+            cells.append(" / ".join(f"{share:.3f}" for share in pair))
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    """Train the variants without each series, several side by side, and write their table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=Path("data/chest_xray"))
+    parser.add_argument("--config", type=Path, default=Path("configs/cnn.yaml"), help="what the variants change")
+    parser.add_argument("--variants", type=Path, default=VARIANTS)
+    parser.add_argument("--only", nargs="*", help="names of variants (default: all)")
+    parser.add_argument("--work", type=Path, default=Path("artifacts/study"), help="where runs are kept")
+    parser.add_argument("--output", type=Path, default=Path("docs/left-out.json"), help="default: %(default)s")
+    parser.add_argument("--views", type=int, default=ExportOptions.views, help="augmented copies of a validation film")
+    parser.add_argument("--threads", type=int, default=1, help="of a run")
+    parser.add_argument("--parallel", type=int, default=os.cpu_count() or 1, help="runs side by side")
+    settings = parser.parse_args()
+    torch.set_num_threads(settings.threads)
+    study = yaml.safe_load(settings.variants.read_text(encoding="utf-8"))
+    settings.base, settings.rules, variants = study["base"], study["rules"], study["variants"]
+    chosen = {name: variant for name, variant in variants.items() if not settings.only or name in settings.only}
+    with ThreadPoolExecutor(settings.parallel) as pool:
+        runs = list(itertools.product(chosen, SERIES))
+        made = list(pool.map(lambda run: measure(run[0], chosen[run[0]], run[1], settings), runs))
+    results: dict[str, Any] = {name: {"what": chosen[name]["what"], "series": {}} for name in chosen}
+    for (name, series), one in zip(runs, made, strict=True):
+        results[name]["series"][series] = one
+    write_json(settings.output, results)
+    print(table(results))
+
+
+if __name__ == "__main__":
+    main()
