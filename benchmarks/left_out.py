@@ -21,7 +21,6 @@ from typing import Any
 import numpy as np
 import torch
 import yaml
-from numpy.typing import NDArray
 
 from benchmarks.study import TRACING, train
 from pneumonia.data.cache import open_cache
@@ -94,13 +93,13 @@ def table(results: dict[str, dict[str, dict[str, Any]]]) -> str:
     head += [f"sens. / spec. by `{rule}`" for rule in rules]
     lines = [f"| {' | '.join(head)} |", f"|{' --- |' * len(head)}"]
     for name, row in results.items():
-        of_series = row["series"].values()
-        cells = [f"`{name}`", row["what"]]
+        of_series = list(row["series"].values())
+        cells: list[str] = [f"`{name}`", row["what"]]
         cells += [f"{np.mean([one[key] for one in of_series]):.4f}" for key in ("drawn", "auroc")]
         cells.append(f"{np.mean([one['ece'] for one in of_series]):.3f}")
         for rule in rules:
-            pair = [np.mean([one["rules"][rule][key] for one in of_series]) for key in ("sensitivity", "specificity")]
-            cells.append(" / ".join(f"{share:.3f}" for share in pair))
+            pair = [[one["rules"][rule][key] for one in of_series] for key in ("sensitivity", "specificity")]
+            cells.append(" / ".join(f"{np.mean(shares):.3f}" for shares in pair))
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 

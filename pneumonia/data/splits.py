@@ -42,9 +42,9 @@ def assign_splits(manifest: Manifest, validation_fraction: float = 0.15, seed: i
     patient added later moves at most the group at the border. Training files that are identical to a test file are
     left out.
 
-    `leave_out` is a regular expression that begins patients' names: those patients validate besides the drawn ones. With
-    the name of a hospital, a device or a series it shows what a network makes of films that no training had the like
-    of; patients drawn at random can't.
+    `leave_out` is a regular expression that begins patients' names: those patients validate besides the drawn ones.
+    With the name of a hospital, a device or a series it shows what a network makes of films that no training had the
+    like of; patients drawn at random can't.
 
     Raises `DataError` when the fraction is outside (0, 1), no patient is named by `leave_out`, or a part lacks a label.
     """
