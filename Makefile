@@ -111,8 +111,9 @@ reference: ## train configs/reference.yaml, measure the bundle, and put it into 
 documents: $(DEV_ENV) ## write the reference's figures and the study's into README and docs
 	$(VENV)/bin/python -m benchmarks.documents
 
-study: $(DEV_ENV) $(TREE) ## the variants of benchmarks/study.yaml on held-out patients (hours)
+study: $(DEV_ENV) $(TREE) ## the variants of benchmarks/study.yaml and left_out.yaml on held-out patients (hours)
 	$(VENV)/bin/python -m benchmarks.study --data "$$(cat $(TREE))"
+	$(VENV)/bin/python -m benchmarks.left_out --data "$$(cat $(TREE))"
 	$(MAKE) documents
 
 input-check: $(DEV_ENV) $(TREE) ## the reference's input check on films, and on what is none

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from benchmarks import left_out
 from benchmarks.study import table
 from pneumonia.bundle import REFERENCE, Bundle, load_bundle
 from pneumonia.card import figures_table, robustness_table
@@ -18,12 +19,14 @@ from pneumonia.files import atomic_write
 PROJECT = Path(__file__).parents[1]
 
 
-def blocks(bundle: Bundle, study: dict[str, Any]) -> dict[str, tuple[str, str]]:
+def blocks() -> dict[str, tuple[str, str]]:
     """What stands between the markers of each document: `{document: (marker, Markdown)}`."""
+    bundle = load_bundle(REFERENCE)
     return {
+        "docs/left-out.md": ("left-out", left_out.table(_kept("left-out"))),
         "README.md": ("figures", _figures(bundle)),
         "docs/robustness.md": ("robustness", _robustness(bundle)),
-        "docs/study.md": ("study", table(study)),
+        "docs/study.md": ("study", table(_kept("study"))),
     }
 
 
@@ -33,6 +36,12 @@ def insert(document: str, marker: str, content: str) -> str:
     if document.count(begin) != 1 or document.count(end) != 1:
         raise ValueError(f"the document needs one {begin} and one {end}")
     return re.sub(f"{begin}.*{end}", lambda _: f"{begin}\n{content.strip()}\n{end}", document, flags=re.DOTALL)
+
+
+def _kept(name: str) -> dict[str, Any]:
+    """What a benchmark has written beside its document."""
+    content: dict[str, Any] = json.loads((PROJECT / "docs" / f"{name}.json").read_text(encoding="utf-8"))
+    return content
 
 
 def _figures(bundle: Bundle) -> str:
@@ -66,9 +75,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 where a document is out of date")
     options = parser.parse_args()
-    study = json.loads((PROJECT / "docs" / "study.json").read_text(encoding="utf-8"))
     stale = []
-    for name, (marker, content) in blocks(load_bundle(REFERENCE), study).items():
+    for name, (marker, content) in blocks().items():
         path = PROJECT / name
         before = path.read_text(encoding="utf-8")
         after = insert(before, marker, content)

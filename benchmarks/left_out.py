@@ -13,7 +13,9 @@ No film of the test folder is read. Runs are kept: what was interrupted goes on 
 
 import argparse
 import itertools
+import json
 import os
+import re
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -47,15 +49,15 @@ def measure(name: str, variant: dict[str, Any], series: str, settings: argparse.
 def judge(folder: Path, settings: argparse.Namespace) -> dict[str, Any]:
     """A run's last epoch on the series that it left out, by each rule.
 
-    `drawn` is the AUROC of the drawn patients, `auroc` that of the series against their PNEUMONIA films, `ece` the
-    calibration error of the same; for each rule `threshold`, `sensitivity` of the drawn PNEUMONIA films and
-    `specificity` of the drawn NORMAL films and of the series.
+    `n` counts films of the drawn patients and of the series; `drawn` is the AUROC of the drawn patients, `auroc` that
+    of the series against their PNEUMONIA films, `ece` the calibration error of the same; for each rule `threshold`,
+    `sensitivity` of the drawn PNEUMONIA films and `specificity` of the drawn NORMAL films and of the series.
     """
     classifier, provenance = load_checkpoint(folder / "checkpoints" / "last.ckpt")
     manifest, data, size = scan_tree(settings.data), provenance["data"], classifier.image_size
     held_out = np.array(recorded_splits(manifest, data).validation)
     drawn = np.isin(held_out, assign_splits(manifest, data["validation_fraction"], data["split_seed"]).validation)
-    named = np.array([manifest.rows[index].patient.startswith(data["leave_out"]) for index in held_out])
+    named = np.array([re.match(data["leave_out"], manifest.rows[index].patient) is not None for index in held_out])
     truth = np.array([manifest.rows[index].label == "PNEUMONIA" for index in held_out]).astype(np.int64)
     images = open_cache(manifest, size, settings.work / "cache")[held_out]
     graph = folder / "model.onnx"
@@ -78,6 +80,7 @@ def judge(folder: Path, settings: argparse.Namespace) -> dict[str, Any]:
             "specificity": specificity(truth[judged], scores[judged], point.threshold),
         }
     return {
+        "n": {"drawn": int(fitted.sum()), "left_out": int(named.sum())},
         "drawn": auroc(truth[fitted], scores[fitted]),
         "auroc": auroc(truth[judged], scores[judged]),
         "temperature": point.temperature,
@@ -86,21 +89,20 @@ def judge(folder: Path, settings: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def table(results: dict[str, dict[str, dict[str, Any]]]) -> str:
-    """Markdown: a row a variant, each figure the mean over the series that were left out."""
+def table(results: dict[str, dict[str, Any]]) -> str:
+    """Markdown: a row for each variant and series that was left out of its training."""
     rules = list(next(iter(next(iter(results.values()))["series"].values()))["rules"])
-    head = ["variant", "what", "AUROC, drawn", "AUROC, left out", "ECE, left out"]
-    head += [f"sens. / spec. by `{rule}`" for rule in rules]
+    head = ["variant", "what", "left out", "AUROC, drawn", "AUROC, left out", "ECE, left out"]
+    head += [f"`{rule}`" for rule in rules]
     lines = [f"| {' | '.join(head)} |", f"|{' --- |' * len(head)}"]
-    for name, row in results.items():
-        of_series = list(row["series"].values())
-        cells: list[str] = [f"`{name}`", row["what"]]
-        cells += [f"{np.mean([one[key] for one in of_series]):.4f}" for key in ("drawn", "auroc")]
-        cells.append(f"{np.mean([one['ece'] for one in of_series]):.3f}")
-        for rule in rules:
-            pair = [[one["rules"][rule][key] for one in of_series] for key in ("sensitivity", "specificity")]
-            cells.append(" / ".join(f"{np.mean(shares):.3f}" for shares in pair))
-        lines.append(f"| {' | '.join(cells)} |")
+    for name, variant in results.items():
+        for series, one in variant["series"].items():
+            cells = [f"`{name}`", variant["what"], series, f"{one['drawn']:.4f}", f"{one['auroc']:.4f}"]
+            cells.append(f"{one['ece']:.3f}")
+            for rule in rules:
+                shares = [one["rules"][rule][key] for key in ("sensitivity", "drawn_specificity", "specificity")]
+                cells.append(" / ".join(f"{share:.3f}" for share in shares))
+            lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 
@@ -111,6 +113,9 @@ def main() -> None:
     parser.add_argument("--config", type=Path, default=Path("configs/cnn.yaml"), help="what the variants change")
     parser.add_argument("--variants", type=Path, default=VARIANTS)
     parser.add_argument("--only", nargs="*", help="names of variants (default: all)")
+    parser.add_argument(
+        "--series", nargs="*", choices=SERIES, default=list(SERIES), help="to leave out (default: each)"
+    )
     parser.add_argument("--work", type=Path, default=Path("artifacts/study"), help="where runs are kept")
     parser.add_argument("--output", type=Path, default=Path("docs/left-out.json"), help="default: %(default)s")
     parser.add_argument("--views", type=int, default=ExportOptions.views, help="augmented copies of a validation film")
@@ -122,13 +127,20 @@ def main() -> None:
     settings.base, settings.rules, variants = study["base"], study["rules"], study["variants"]
     chosen = {name: variant for name, variant in variants.items() if not settings.only or name in settings.only}
     with ThreadPoolExecutor(settings.parallel) as pool:
-        runs = list(itertools.product(chosen, SERIES))
+        runs = list(itertools.product(chosen, settings.series))
         made = list(pool.map(lambda run: measure(run[0], chosen[run[0]], run[1], settings), runs))
-    results: dict[str, Any] = {name: {"what": chosen[name]["what"], "series": {}} for name in chosen}
+    results = _measured(settings.output, variants)
     for (name, series), one in zip(runs, made, strict=True):
-        results[name]["series"][series] = one
+        results.setdefault(name, {"what": variants[name]["what"], "series": {}})["series"][series] = one
+    results = {name: results[name] for name in variants if name in results}
     write_json(settings.output, results)
     print(table(results))
+
+
+def _measured(path: Path, variants: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """What was measured before, of variants that are still what they were."""
+    kept = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return {name: row for name, row in kept.items() if name in variants and row["what"] == variants[name]["what"]}
 
 
 if __name__ == "__main__":

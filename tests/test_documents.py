@@ -1,15 +1,12 @@
 """What the documents say of the reference bundle is what it carries."""
 
-import json
 from pathlib import Path
 
 import pytest
 
 from benchmarks.documents import PROJECT, blocks, insert
-from pneumonia.bundle import REFERENCE, load_bundle
 
-STUDY = json.loads((PROJECT / "docs" / "study.json").read_text(encoding="utf-8"))
-BLOCKS = blocks(load_bundle(REFERENCE), STUDY)
+BLOCKS = blocks()
 
 
 @pytest.mark.parametrize("name", BLOCKS)
