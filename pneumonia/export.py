@@ -28,6 +28,7 @@ from pneumonia.evaluation.operating_point import (
 )
 from pneumonia.evaluation.thresholds import parse_rule
 from pneumonia.files import atomic_directory
+from pneumonia.folding import fold_pooled_convolutions
 from pneumonia.inference.engine import OUTPUTS, Engine, OnnxRuntimeEngine, run_in_batches
 from pneumonia.inference.typicality import Typicality, fit_typicality
 from pneumonia.models.outputs import NetworkOutput
@@ -190,6 +191,7 @@ def export_graph(network: nn.Module, size: int, path: Path) -> None:
             dynamic_shapes={"images": {0: torch.export.Dim("batch")}},
         )
     assert program is not None
+    fold_pooled_convolutions(program.model)
     # Without traces of the exporting machine's paths, and the same bytes for the same weights.
     for node in program.model.graph:
         node.metadata_props.clear()
