@@ -13,6 +13,7 @@ from pneumonia.files import sha256_of, write_json
 SCHEMA = 2
 MANIFEST = "bundle.json"
 GRAPH = "model.onnx"
+QUANTIZED_GRAPH = "model.int8.onnx"
 TYPICALITY = "typicality.npz"
 CARD = "MODEL_CARD.md"
 REFERENCE = Path(__file__).parent / "reference"
@@ -24,7 +25,8 @@ class Bundle:
 
     `input_size` is the side in pixels of the square that the graph takes; `metrics` maps a split to figures with
     intervals; `provenance` holds data digest, config, seed, commit and versions, and `synthetic`, true when no
-    patient's film was in the training data.
+    patient's film was in the training data. `engines` is what export measured of the ways to run it, if there is an
+    int8 graph (`pneumonia.engine_measurement`).
     """
 
     directory: Path
@@ -37,11 +39,18 @@ class Bundle:
     operating_point: OperatingPoint
     metrics: dict[str, Any] = field(default_factory=dict)
     provenance: dict[str, Any] = field(default_factory=dict)
+    engines: dict[str, Any] = field(default_factory=dict)
 
     @property
     def graph(self) -> Path:
         """The ONNX file."""
         return self.directory / GRAPH
+
+    @property
+    def quantized_graph(self) -> Path | None:
+        """The ONNX file in int8, where there is one."""
+        path = self.directory / QUANTIZED_GRAPH
+        return path if path.is_file() else None
 
     @property
     def typicality(self) -> Path:
@@ -65,9 +74,13 @@ class Bundle:
         return content | {"classes": list(self.classes)}
 
 
-def graph_version(graph: Path, operating_point: OperatingPoint) -> str:
-    """Twelve hexadecimal digits that change with the graph or the operating point: with any answer it gives."""
-    content = sha256_of(graph) + json.dumps(asdict(operating_point), sort_keys=True)
+def graph_version(graph: Path, operating_point: OperatingPoint, quantized: Path | None = None) -> str:
+    """Twelve hexadecimal digits that change with a graph or the operating point: with any answer it gives.
+
+    With the same engine, that is: another runtime, or another of the bundle's graphs, rounds otherwise.
+    """
+    graphs = [graph] if quantized is None else [graph, quantized]
+    content = "".join(map(sha256_of, graphs)) + json.dumps(asdict(operating_point), sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()[:12]
 
 
@@ -96,9 +109,12 @@ def load_bundle(directory: Path | str) -> Bundle:
             operating_point=OperatingPoint(**content["operating_point"]),
             metrics=dict(content["metrics"]),
             provenance=dict(content["provenance"]),
+            engines=dict(content.get("engines", {})),
         )
         if len(bundle.operating_point.set_thresholds) != len(bundle.classes):
             raise ValueError(f"set_thresholds, one for each of {len(bundle.classes)} classes")
+        if not isinstance(bundle.engines.get("order", []), list):
+            raise ValueError("the order of engines, a list of names")
     except (KeyError, TypeError, ValueError, ConfigError) as error:
         raise BundleError(f"{directory / MANIFEST} lacks or misstates {error}; export the bundle again.") from error
     return bundle
@@ -135,6 +151,8 @@ def _verify_files(directory: Path, content: dict[str, Any]) -> None:
     for name in (GRAPH, TYPICALITY):
         if name not in listed:
             raise BundleError(f"{directory / MANIFEST} lists no {name}; export the bundle again.")
+    if QUANTIZED_GRAPH not in listed and (directory / QUANTIZED_GRAPH).exists():
+        raise BundleError(f"{directory} holds a {QUANTIZED_GRAPH} that its {MANIFEST} does not list; pull it again.")
     for name, expected in listed.items():
         path = directory / name
         if Path(name).name != name or not path.is_file():

@@ -3,7 +3,7 @@
 import argparse
 import datetime
 import warnings
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,13 +11,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pneumonia.bundle import GRAPH, MANIFEST, TYPICALITY, Bundle, graph_version, write_bundle
+from pneumonia.bundle import GRAPH, MANIFEST, QUANTIZED_GRAPH, TYPICALITY, Bundle, graph_version, write_bundle
 from pneumonia.card import write_card
 from pneumonia.data.cache import open_cache
 from pneumonia.data.card import DATA_CARD, render_data_card
 from pneumonia.data.manifest import Manifest, class_indices, scan_tree
 from pneumonia.data.splits import Splits, recorded_splits
+from pneumonia.engine_measurement import describe_engines, measure_engines
 from pneumonia.errors import BundleError, ConfigError, DataError
+from pneumonia.evaluation.agreement import AgreementLimits
 from pneumonia.evaluation.conformal import check_coverage, cross_coverage
 from pneumonia.evaluation.intervals import bootstrap_intervals
 from pneumonia.evaluation.operating_point import (
@@ -30,8 +32,10 @@ from pneumonia.evaluation.thresholds import parse_rule
 from pneumonia.files import atomic_directory
 from pneumonia.folding import fold_pooled_convolutions
 from pneumonia.inference.engine import OUTPUTS, Engine, OnnxRuntimeEngine, run_in_batches
+from pneumonia.inference.engines.registry import choose_engine
 from pneumonia.inference.typicality import Typicality, fit_typicality
 from pneumonia.models.outputs import NetworkOutput
+from pneumonia.quantization import quantize_graph
 from pneumonia.training.callbacks import AtomicCheckpointIO
 from pneumonia.training.module import ChestXRayClassifier
 
@@ -41,6 +45,8 @@ if TYPE_CHECKING:
 # Largest difference of a probability between checkpoint and graph: float32 sums in another order stay far below.
 TOLERANCE = 1e-4
 _COMPARED = 64
+# Films of train whose values give int8 its ranges, each as it is and augmented; twice as many change nothing.
+_CALIBRATED = 256
 # Drawn once: the same checkpoint gives the same operating point.
 _VIEWS_SEED = 0
 
@@ -52,6 +58,8 @@ class ExportOptions:
     `rule` and `coverage` are the run's own where they are None. The operating point is fitted on each validation film
     as it is and in `views` augmented copies. Films from elsewhere differ from train in sharpness and exposure, which is
     what augmentation varies: a point fitted on the films as they are sits at the edge of what those happened to score.
+
+    With `quantize` (`int8`) a second graph is made, whose answers on the validation films may differ by `limits`.
     """
 
     checkpoint: Path
@@ -62,6 +70,8 @@ class ExportOptions:
     rule: str | None = None
     coverage: float | None = None
     views: int = 4
+    quantize: str | None = None
+    limits: AgreementLimits = field(default_factory=AgreementLimits)
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,21 +108,42 @@ def main(arguments: list[str]) -> None:
         "--views", type=int, default=ExportOptions.views, help="augmented copies of a validation film (%(default)s)"
     )
     parser.add_argument("--cache-dir", type=Path, default=Path("artifacts/cache"), help="decoded images")
-    bundle = export_bundle(ExportOptions(**vars(parser.parse_args(arguments))))
+    _add_quantization(parser)
+    words = vars(parser.parse_args(arguments))
+    limits = AgreementLimits(**{name: words.pop(name) for name in vars(AgreementLimits())})
+    bundle = export_bundle(ExportOptions(**words, limits=limits))
     validation = bundle.metrics["validation"]
     print(  # noqa: T201
         f"{bundle.directory}: {bundle.label}, {bundle.parameters:,} weights; validation AUROC "
         f"{validation['auroc']['value']:.4f}, temperature {bundle.operating_point.temperature:.3f}, "
         f"threshold {bundle.operating_point.threshold:.3f} ({bundle.operating_point.rule})"
     )
+    if bundle.engines:
+        print(f"Best engine: {bundle.engines['reason']}.")  # noqa: T201
+
+
+def _add_quantization(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group(
+        "quantisation", "What int8 may change on the validation films; past a limit there is no bundle."
+    )
+    group.add_argument("--quantize", choices=("int8",), help="add a graph in int8, which is faster")
+    for name, what in {
+        "auroc_drop": "by how much the AUROC may fall",
+        "share_changed": "share of films that may be decided otherwise, and as many that may get another prediction "
+        "set, or another verdict of the input check",
+        "probability_change": "by how much a probability may change",
+    }.items():
+        flag, default = f"--max-{name.replace('_', '-')}", getattr(AgreementLimits(), name)
+        group.add_argument(flag, dest=name, type=float, default=default, help=f"{what} (default: %(default)s)")
 
 
 def export_bundle(options: ExportOptions) -> Bundle:
     """Export, compare, calibrate on the run's validation patients, and write the bundle atomically.
 
-    Raises `ConfigError` for a checkpoint that can't be read or an output that is no bundle, `DataError` when the data
-    are not those it was trained on, `BundleError` when the graph's probabilities differ from the checkpoint's by more
-    than `TOLERANCE`.
+    The figures of validation are those of the engine that was found best. Raises `ConfigError` for a checkpoint that
+    can't be read or an output that is no bundle, `DataError` when the data are not those it was trained on,
+    `BundleError` when the graph's probabilities differ from the checkpoint's by more than `TOLERANCE`, or those of the
+    quantised graph from the graph's by more than `limits`.
     """
     _check_output(options.output)
     if options.rule is not None:
@@ -147,9 +178,13 @@ def export_bundle(options: ExportOptions) -> Bundle:
             input_size=size,
             parameters=sum(parameter.numel() for parameter in classifier.network.parameters()),
             operating_point=point,
-            metrics={"validation": _figures(logits[0], held_out, point, classes)},
             provenance=provenance,
         )
+        answered = logits[0]
+        if options.quantize:
+            bundle, answered = _quantize(bundle, classifier.augmentation, train, held_out, options.limits)
+        figures = _figures(answered, held_out, point, classes)
+        bundle = replace(bundle, metrics={"validation": {**figures, "engine": choose_engine(bundle).name}})
         write_card(bundle)
         (directory / DATA_CARD).write_text(render_data_card(manifest, splits), encoding="utf-8")
         write_bundle(bundle)
@@ -255,6 +290,20 @@ def _fit_typicality(engine: Engine, augmentation: nn.Module | None, train: _Film
         np.tile(train.classes, len(views)),
         (held_out.images, run_in_batches(engine, held_out.images).embedding),
     )
+
+
+def _quantize(
+    bundle: Bundle, augmentation: nn.Module | None, train: _Films, held_out: _Films, limits: AgreementLimits
+) -> "tuple[Bundle, NDArray[np.float32]]":
+    """The bundle with a graph in int8, what was measured of it, and the best engine's logits of the held-out films."""
+    drawn = np.random.default_rng(_VIEWS_SEED).permutation(len(train.images))[:_CALIBRATED]
+    films = train.images[np.sort(drawn)]
+    views = [films, *augmented_views(augmentation, films, 1)]
+    made = quantize_graph(bundle.graph, bundle.directory / QUANTIZED_GRAPH, np.concatenate(views))
+    measured = measure_engines(bundle, held_out.images, (held_out.classes > 0).astype(np.int64))
+    engines = describe_engines(measured, limits, made)
+    version = graph_version(bundle.graph, bundle.operating_point, bundle.quantized_graph)
+    return replace(bundle, engines=engines, version=version), measured[engines["order"][0]].outputs.logits
 
 
 def _figures(

@@ -25,6 +25,7 @@ from pneumonia.evaluation.metrics import METRICS
 from pneumonia.evaluation.report import build_report, write_report
 from pneumonia.evaluation.robustness import measure_robustness
 from pneumonia.files import atomic_directory
+from pneumonia.inference.engines.registry import AUTO, add_engine_option, asked_engine, choose_engine
 from pneumonia.inference.prediction import Prediction
 from pneumonia.registry.resolve import add_bundle_options, resolve_bundle
 
@@ -37,6 +38,7 @@ def main(arguments: list[str]) -> None:
     """Evaluate, write the report, and say the headline figures."""
     parser = argparse.ArgumentParser(prog="pneumonia evaluate", description=__doc__, epilog=DISCLAIMER)
     add_bundle_options(parser)
+    add_engine_option(parser)
     parser.add_argument("--data", type=Path, default=Path("data/chest_xray"), help="the tree (default: %(default)s)")
     parser.add_argument("--split", choices=("test", "validation", "train", "all"), default="test")
     parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="where the report goes")
@@ -49,8 +51,11 @@ def main(arguments: list[str]) -> None:
     if options.record and options.bundle is None:
         raise ConfigError("--record changes a bundle: name it with --bundle DIR.")
     bundle = resolve_bundle(options)
+    choice = choose_engine(bundle, asked_engine(options))
+    if choice.note:
+        print(choice.note)  # noqa: T201
     manifest = scan_tree(options.data, progress=True)
-    inputs = predict_split(bundle, manifest, options.split, progress=True)
+    inputs = predict_split(bundle, manifest, options.split, progress=True, engine=choice.name)
     report = build_report(inputs, resamples=options.resamples)
     if options.robustness:
         report["robustness"] = measure_robustness(bundle, manifest, inputs, options.resamples, progress=True)
@@ -68,7 +73,9 @@ def main(arguments: list[str]) -> None:
         print(faithfulness.headline(report["faithfulness"]))  # noqa: T201
 
 
-def predict_split(bundle: Bundle, manifest: Manifest, split: str, progress: bool = False) -> EvaluationInput:
+def predict_split(
+    bundle: Bundle, manifest: Manifest, split: str, progress: bool = False, engine: str = AUTO
+) -> EvaluationInput:
     """Decode and classify every film of a split, as the server would.
 
     Validation patients are the ones that the bundle's own training held out. Raises `DataError` for a split without
@@ -78,7 +85,7 @@ def predict_split(bundle: Bundle, manifest: Manifest, split: str, progress: bool
     indices = splits.named(split)
     rows = [manifest.rows[index] for index in indices]
     trained = {manifest.rows[index].patient for index in splits.train + splits.validation}
-    predictions = _predictions(bundle, manifest.select(indices), progress)
+    predictions = _predictions(bundle, manifest.select(indices), progress, engine)
     return EvaluationInput(
         paths=[row.path for row in rows],
         labels=np.array([row.label == "PNEUMONIA" for row in rows], dtype=np.int64),
@@ -91,7 +98,7 @@ def predict_split(bundle: Bundle, manifest: Manifest, split: str, progress: bool
         split=split,
         data_digest=manifest.digest,
         synthetic=manifest.synthetic or bundle.synthetic,
-        model={"name": bundle.name, "version": bundle.version},
+        model={"name": bundle.name, "version": bundle.version, "engine": choose_engine(bundle, engine).name},
         sizes=[(row.width, row.height) for row in rows],
         answers=collect_answers(rows, predictions, bundle.classes) if predictions else None,
     )
@@ -111,6 +118,7 @@ def record_metrics(directory: Path, split: str, report: dict[str, Any]) -> Bundl
 
 def _recorded(report: dict[str, Any]) -> dict[str, Any]:
     figures = {name: report[name] for name in _KEPT if name in report}
+    figures["engine"] = report["model"]["engine"]
     figures["subgroups"] = {
         name: {key: part[key] for key in _KEPT_OF_PARTS} for name, part in report["subgroups"].items()
     }
@@ -125,12 +133,12 @@ def _splits(bundle: Bundle, manifest: Manifest) -> Splits:
     return recorded_splits(manifest, bundle.provenance.get("data", {}))
 
 
-def _predictions(bundle: Bundle, manifest: Manifest, progress: bool) -> list[Prediction]:
+def _predictions(bundle: Bundle, manifest: Manifest, progress: bool, engine: str) -> list[Prediction]:
     from tqdm import tqdm
 
     from pneumonia.inference.predictor import Predictor
 
-    answers: Iterable[Any] = Predictor(bundle).predict_files(manifest.paths())
+    answers: Iterable[Any] = Predictor(bundle, engine=engine).predict_files(manifest.paths())
     failures, predictions = [], []
     counted = tqdm(answers, total=len(manifest.rows), desc="evaluate", unit="film", disable=not progress)
     for row, answer in zip(manifest.rows, counted, strict=True):

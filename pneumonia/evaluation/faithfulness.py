@@ -48,7 +48,7 @@ def measure_faithfulness(
 
     from pneumonia.inference.predictor import Predictor
 
-    predictor = Predictor(bundle, threads=1)
+    predictor = Predictor(bundle, threads=1, engine=inputs.engine)
     called = np.flatnonzero(inputs.predictions == 1).tolist()
     with ThreadPoolExecutor() as pool:
         measured = pool.map(lambda film: _areas(predictor, root / inputs.paths[film], film), called)

@@ -18,8 +18,8 @@ class EvaluationInput:
     `paths` are relative to the data tree; `labels` (n,) 0 NORMAL or 1 PNEUMONIA; `probabilities` (n,) the calibrated
     probability of PNEUMONIA; `patients` one name a film; `pathogens` bacteria, virus or empty; `shared` (n,) whether
     the film's patient occurs in train as well. `temperature` and `threshold` are the operating point's,
-    `data_digest` the manifest's, `model` has `name` and `version`. `sizes` are (width, height) in pixels; `answers`
-    what was answered beside the probability.
+    `data_digest` the manifest's, `model` has `name` and `version`, and `engine` where it is known. `sizes` are (width,
+    height) in pixels; `answers` what was answered beside the probability.
 
     Raises `DataError` when there is no film, or one of them lacks one of these.
     """
@@ -47,6 +47,11 @@ class EvaluationInput:
             column = getattr(self, name)
             if column is not None and len(column) != len(labels):
                 raise DataError(f"{len(column)} {name} for {len(labels)} films; give one for every film.")
+
+    @property
+    def engine(self) -> str:
+        """What ran the model, by its name; `auto` where that was not said."""
+        return self.model.get("engine", "auto")
 
     @property
     def predictions(self) -> NDArray[np.int64]:

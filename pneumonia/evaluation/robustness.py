@@ -45,8 +45,8 @@ def measure_robustness(
     from pneumonia.inference.predictor import Predictor
 
     rows = {row.path: row for row in manifest.rows}
-    # Films side by side, one core each: faster than one film on all cores, and ONNX Runtime takes calls from threads.
-    predictor = Predictor(bundle, threads=1, limits=_LIMITS)
+    # Films side by side, one core each: faster than one film on all cores, and engines take calls from threads.
+    predictor = Predictor(bundle, threads=1, limits=_LIMITS, engine=inputs.engine)
     pool = ThreadPoolExecutor(os.cpu_count() or 1)
     try:
         seen = pool.map(lambda path: view_film(predictor, manifest.root, rows[path]), inputs.paths)

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import sys
 from collections.abc import Iterable, Iterator
 from itertools import chain, count
 from pathlib import Path
@@ -10,6 +11,7 @@ from pneumonia import DISCLAIMER
 from pneumonia.errors import ConfigError, DataError
 from pneumonia.evaluation.conformal import in_percent
 from pneumonia.images import IMAGE_SUFFIXES
+from pneumonia.inference.engines.registry import add_engine_option, asked_engine, choose_engine
 from pneumonia.inference.prediction import Answer, Prediction
 from pneumonia.registry.resolve import add_bundle_options, resolve_bundle
 
@@ -30,7 +32,12 @@ def main(arguments: list[str]) -> int:
     else:
         from pneumonia.inference.predictor import Predictor
 
-        for answer in Predictor(resolve_bundle(options)).predict_files(paths, heatmaps=options.heatmaps is not None):
+        bundle = resolve_bundle(options)
+        choice = choose_engine(bundle, asked_engine(options))
+        if choice.note:
+            print(choice.note, file=sys.stderr)  # noqa: T201
+        predictor = Predictor(bundle, engine=choice.name)
+        for answer in predictor.predict_files(paths, heatmaps=options.heatmaps is not None):
             lines.add(answer)
     return int(lines.failed)
 
@@ -83,9 +90,12 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
         metavar="FILE",
         help=f"holds the key that the server at --url asks for (default: the variable {API_KEY_VARIABLE})",
     )
+    add_engine_option(parser)
     options = parser.parse_args(arguments)
     if options.api_key_file is not None and options.url is None:
         parser.error("--api-key-file is for a server: give its --url too")
+    if options.engine is not None and options.url is not None:
+        parser.error("--engine is for a bundle that is loaded here; the server at --url has its own")
     return options
 
 

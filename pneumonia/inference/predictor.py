@@ -11,7 +11,7 @@ from pneumonia.bundle import Bundle
 from pneumonia.errors import ImageError
 from pneumonia.evaluation.operating_point import Decision, decide
 from pneumonia.images import DEFAULT_LIMITS, Limits, Radiograph, read_radiograph
-from pneumonia.inference.engine import Engine, OnnxRuntimeEngine
+from pneumonia.inference.engines.registry import AUTO, open_engine
 from pneumonia.inference.heatmap import render_heatmap
 from pneumonia.inference.input_check import InputCheck, check_inputs
 from pneumonia.inference.prediction import Prediction
@@ -30,11 +30,14 @@ class Predictor:
         bundle: what decides.
         threads: of the engine; 0 takes all cores.
         limits: on files.
+        engine: its name (`pneumonia.inference.engines.registry`).
+
+    Raises what `open_engine` raises.
     """
 
-    def __init__(self, bundle: Bundle, threads: int = 0, limits: Limits = DEFAULT_LIMITS) -> None:
+    def __init__(self, bundle: Bundle, threads: int = 0, limits: Limits = DEFAULT_LIMITS, engine: str = AUTO) -> None:
         self.bundle, self.limits = bundle, limits
-        self.engine: Engine = OnnxRuntimeEngine(bundle.graph, threads)
+        self.engine = open_engine(bundle, engine, threads)
         self.typicality = load_typicality(bundle.typicality)
 
     def read(self, source: bytes | Path | str) -> Radiograph:

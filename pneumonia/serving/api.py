@@ -14,6 +14,7 @@ from starlette.responses import JSONResponse
 from pneumonia.bundle import load_bundle
 from pneumonia.errors import ImageError
 from pneumonia.images import Limits, Radiograph
+from pneumonia.inference.engines.registry import AUTO
 from pneumonia.inference.prediction import Prediction
 from pneumonia.inference.predictor import Predictor
 from pneumonia.serving.errors import error_body, image_error_status
@@ -61,17 +62,18 @@ class RadiographAPI(ls.LitAPI):
         bundle: its directory.
         limits: on uploads.
         max_batch_size: radiographs in one run of the engine, at most.
+        engine: its name.
     """
 
-    def __init__(self, bundle: Path, limits: Limits, max_batch_size: int = 16) -> None:
+    def __init__(self, bundle: Path, limits: Limits, max_batch_size: int = 16, engine: str = AUTO) -> None:
         super().__init__(max_batch_size=max_batch_size, loop=AdaptiveBatchLoop())
-        self.bundle_directory, self.limits = bundle, limits
+        self.bundle_directory, self.limits, self.engine = bundle, limits, engine
 
     def setup(self, device: str) -> None:
         """Load the bundle in a worker, and run it once so that the first request finds it warm."""
         del device
         bundle = load_bundle(self.bundle_directory)
-        self.predictor = Predictor(bundle, threads=1, limits=self.limits)
+        self.predictor = Predictor(bundle, threads=1, limits=self.limits, engine=self.engine)
         import numpy as np
 
         blank = Radiograph(np.zeros((bundle.input_size, bundle.input_size), dtype=np.uint8), 1, 1, "warm-up")

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pneumonia import DISCLAIMER
 from pneumonia.errors import ConfigError, PneumoniaError
 from pneumonia.images import Limits
+from pneumonia.inference.engines.registry import asked_engine, choose_engine, open_engine
 from pneumonia.registry.resolve import chosen_alias, resolve_bundle
 from pneumonia.serving.keys import load_keys
 from pneumonia.serving.lifecycle import StopSignals, end_processes
@@ -29,7 +30,10 @@ def main(arguments: list[str]) -> None:
     keys = load_keys(options.api_keys) if options.api_keys else None
     stop = StopSignals()
     bundle = resolve_bundle(options)
+    choice = choose_engine(bundle, asked_engine(options))
     _check_address(options.host, options.port)
+    if choice.note:
+        _say(choice.note)
     if bundle.synthetic:
         _say("**** SYNTHETIC PHANTOMS: this bundle was trained on no patient's film and means nothing for people. ****")
     if keys is None and options.host != _LOOPBACK:
@@ -37,11 +41,10 @@ def main(arguments: list[str]) -> None:
     _log_to_stdout(options.log_level)
     with contextlib.suppress(KeyboardInterrupt), _metrics_folder(), _page(options):
         # Imported here: prometheus_client reads its folder's name when it is imported.
-        from pneumonia.inference.engine import OnnxRuntimeEngine
         from pneumonia.serving.protocol import GuardedProtocol
         from pneumonia.serving.server import ServerOptions, build_server
 
-        OnnxRuntimeEngine(bundle.graph, threads=1)  # one clear error now, not a trace from every worker
+        open_engine(bundle, choice.name, threads=1)  # one clear error now, not a trace from every worker
         settings = ServerOptions(
             workers=options.workers,
             limits=Limits(options.max_bytes, options.max_pixels),
@@ -52,9 +55,11 @@ def main(arguments: list[str]) -> None:
             max_bytes_in_flight=options.max_bytes_in_flight,
             keys=keys,
             cors_origins=tuple(options.cors_origin),
+            engine=choice.name,
         )
         server = build_server(bundle, chosen_alias(options), settings, stop)
-        _say(f"{bundle.label} on http://{options.host}:{options.port} with {options.workers} workers. {DISCLAIMER}")
+        where = f"http://{options.host}:{options.port}"
+        _say(f"{bundle.label} on {where} with {options.workers} workers, engine {choice.name}. {DISCLAIMER}")
         try:
             server.run(
                 host=options.host,

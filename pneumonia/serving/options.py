@@ -10,6 +10,7 @@ from typing import Any
 from pneumonia import DISCLAIMER
 from pneumonia.errors import ConfigError
 from pneumonia.images import DEFAULT_LIMITS
+from pneumonia.inference.engines.registry import add_engine_option
 from pneumonia.registry.resolve import add_bundle_options
 from pneumonia.serving.keys import FILE_VARIABLE
 
@@ -27,6 +28,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     add_bundle_options(parser)
+    add_engine_option(parser)
     parser.add_argument("--host", choices=_HOSTS, default=_HOSTS[0], help="address to listen on")
     parser.add_argument("--port", type=int, default=8000, help="from 1024 up")
     parser.add_argument("--workers", type=_positive, default=_cores(), help="processes with an engine each")

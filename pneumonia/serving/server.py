@@ -16,6 +16,7 @@ from starlette.middleware.cors import CORSMiddleware
 from pneumonia import DISCLAIMER, __version__
 from pneumonia.bundle import Bundle
 from pneumonia.images import Limits
+from pneumonia.inference.engines.registry import AUTO, choose_engine
 from pneumonia.serving.admission import MULTIPART_OVERHEAD, Admission, Load, Places
 from pneumonia.serving.api import RadiographAPI
 from pneumonia.serving.authentication import KeyCheck
@@ -44,6 +45,7 @@ class ServerOptions:
         max_bytes_in_flight: of all uploads that are held at a time, once where they arrive and once in the queue.
         keys: without, anyone may ask.
         cors_origins: of pages that browsers may call from; without, none but the server's own.
+        engine: what runs the bundle's graph, by its name.
     """
 
     workers: int
@@ -55,6 +57,7 @@ class ServerOptions:
     max_bytes_in_flight: int = 512 * 2**20
     keys: ApiKeys | None = None
     cors_origins: tuple[str, ...] = ()
+    engine: str = AUTO
 
 
 class _Server(ls.LitServer):  # type: ignore[misc]
@@ -106,7 +109,7 @@ def build_server(
     places = (options.max_concurrent, options.max_queue, options.max_bytes_in_flight)
     load = Load(*(Places(limit, processes=options.workers) for limit in places))
     server = _Server(
-        RadiographAPI(bundle.directory, options.limits, options.max_batch_size),
+        RadiographAPI(bundle.directory, options.limits, options.max_batch_size, options.engine),
         accelerator="cpu",
         workers_per_device=options.workers,
         timeout=options.timeout,
@@ -120,16 +123,17 @@ def build_server(
     app.router.routes[:] = [route for route in app.router.routes if getattr(route, "path", "") not in _LEFT_OUT]
     add_error_handlers(app)
     add_predict(app, load)
-    add_endpoints(app, server, {**describe_model(bundle), "alias": alias})
+    add_endpoints(app, server, {**describe_model(bundle, options.engine), "alias": alias})
     if options.keys:
         describe_keys(app)
     return server
 
 
-def describe_model(bundle: Bundle) -> dict[str, Any]:
+def describe_model(bundle: Bundle, engine: str = AUTO) -> dict[str, Any]:
     """What `GET /model/info` answers."""
     return {
         **bundle.describe(),
+        "engine": choose_engine(bundle, engine).name,
         "synthetic": bundle.synthetic,
         "wandb_artifact": bundle.provenance.get("wandb_artifact"),
         "disclaimer": DISCLAIMER,

@@ -1,0 +1,52 @@
+"""OpenVINO on the CPU: float32, bfloat16, or a graph that is quantised already."""
+
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pneumonia.errors import BundleError, ConfigError
+from pneumonia.inference.engine import OUTPUTS, EngineOutput
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+class OpenVinoEngine:
+    """A graph compiled by OpenVINO. The first run at a new batch size takes longer: kernels are made for it.
+
+    Args:
+        graph: the bundle's ONNX file, quantised (QDQ) or not.
+        threads: of one run; 0 takes all cores.
+        precision: `f32` or `bf16`, of what the graph does not quantise.
+
+    Raises `ConfigError` where the processor has no bfloat16 and it is asked for, `BundleError` for what is no graph.
+    """
+
+    def __init__(self, graph: Path, threads: int = 0, precision: str = "f32") -> None:
+        import openvino
+
+        core = openvino.Core()
+        able = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        if precision == "bf16" and "BF16" not in able:
+            raise ConfigError("This processor has no bfloat16; choose the engine openvino instead of openvino-bf16.")
+        settings: dict[str, Any] = {"INFERENCE_PRECISION_HINT": precision, "NUM_STREAMS": 1}
+        if threads:
+            settings["INFERENCE_NUM_THREADS"] = threads
+        try:
+            model = core.read_model(graph)
+            names = tuple(output.get_any_name() for output in model.outputs)
+            self._compiled = core.compile_model(model, "CPU", settings)
+        except RuntimeError as error:
+            raise BundleError(f"OpenVINO can't load {graph}: {error}. Export the bundle again.") from error
+        if names != OUTPUTS:
+            raise BundleError(f"{graph} has the outputs {names}, not {OUTPUTS}; export the bundle again.")
+        self._requests = threading.local()
+
+    def run(self, images: "NDArray[np.uint8]") -> EngineOutput:
+        """Images (N, S, S) uint8, N >= 1. Each thread has a request of its own: one holds its answer's memory."""
+        if not hasattr(self._requests, "own"):
+            self._requests.own = self._compiled.create_infer_request()
+        answer = self._requests.own.infer({"images": np.ascontiguousarray(images[:, None])}, share_inputs=True)
+        return EngineOutput(*(np.array(answer[name], dtype=np.float32) for name in OUTPUTS))
