@@ -51,7 +51,7 @@ describes the data.
 - Answers: {", ".join(bundle.classes)}; a calibrated probability of pneumonia; a prediction set; a class-activation map;
   whether the image is like the films that it learned from.
 - Code: commit `{git.get("commit")}`{" with uncommitted changes" if git.get("dirty") else ""}.
-
+{_engines(bundle)}
 ## Intended use
 Research and teaching on frontal chest X-rays. Out of scope: diagnosis, triage, adults, lateral films, other modalities.
 
@@ -85,6 +85,22 @@ children is not documented. Measure on your own films before any use, and recali
 """
 
 
+def _engines(bundle: Bundle) -> str:
+    """What runs it, and what else than float32 changes on the validation films."""
+    lines = []
+    if bundle.engines:
+        lines.append(f"- Engine: {bundle.engines['reason']}. Against fp32, on validation films:")
+    for name, engine in bundle.engines.get("measured", {}).items():
+        if name in bundle.engines["order"] and name != "fp32":
+            lines.append(
+                f"  - {name}: AUROC {engine['auroc']:.4f}; of {engine['n']} films {engine['decisions_changed']} "
+                f"are decided otherwise, {engine['sets_changed']} get another prediction set and "
+                f"{engine['refusals_changed']} another verdict of the input check; largest change of a probability "
+                f"{engine['largest_probability_change']:.3f}."
+            )
+    return "".join(f"{line}\n" for line in lines)
+
+
 def figures_table(columns: Mapping[str, Mapping[str, Any]], metrics: Iterable[str] = _NAMES) -> str:
     """Markdown: a row a metric, a column for each named set of figures `{"value", "low", "high"}`."""
     lines = [f"| | {' | '.join(columns)} |", "| --- |" + " --- |" * len(columns)]
@@ -102,7 +118,7 @@ def _evaluation_data(metrics: Mapping[str, Any]) -> str:
     return (
         "\n".join(
             f"- {split}: {figures.get('n', '?')} films, {kinds.get(split, 'as its name says')}; manifest "
-            f"`{str(figures.get('data_digest', 'as train'))[:16]}`."
+            f"`{str(figures.get('data_digest', 'as train'))[:16]}`; engine {figures.get('engine', 'fp32')}."
             for split, figures in metrics.items()
         )
         or "None yet."

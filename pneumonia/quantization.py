@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 PERCENTILE = 99.999
-_BATCH = 32
+_BATCH = 32  # at most
 
 
 def quantize_graph(graph: Path, output: Path, films: "NDArray[np.uint8]") -> dict[str, Any]:
@@ -91,11 +91,11 @@ def first_convolutions(model: onnx.ModelProto) -> list[str]:
 
 
 class _Films(CalibrationDataReader):  # type: ignore[misc]
-    """Batches of films, for a graph's input."""
+    """Batches of films, for a graph's input: of one size, since ONNX Runtime stacks what they give."""
 
     def __init__(self, films: "NDArray[np.uint8]") -> None:
-        starts = range(0, len(films), _BATCH)
-        self._batches = iter([films[start : start + _BATCH, None] for start in starts])
+        size = max(size for size in range(1, _BATCH + 1) if len(films) % size == 0)
+        self._batches = iter([films[start : start + size, None] for start in range(0, len(films), size)])
 
     def get_next(self) -> "dict[str, NDArray[np.uint8]] | None":
         """The next batch, None after the last."""

@@ -11,7 +11,18 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from pneumonia.bundle import CARD, GRAPH, MANIFEST, SCHEMA, TYPICALITY, Bundle, graph_version, load_bundle, write_bundle
+from pneumonia.bundle import (
+    CARD,
+    GRAPH,
+    MANIFEST,
+    QUANTIZED_GRAPH,
+    SCHEMA,
+    TYPICALITY,
+    Bundle,
+    graph_version,
+    load_bundle,
+    write_bundle,
+)
 from pneumonia.errors import BundleError
 from pneumonia.evaluation.operating_point import OperatingPoint
 from pneumonia.files import write_json
@@ -207,3 +218,35 @@ def test_what_a_bundle_tells_is_json_without_its_place(bundle_dir: Path) -> None
 def test_a_bundle_knows_whether_it_is_synthetic(bundle_dir: Path, provenance: dict[str, Any], synthetic: bool) -> None:
     bundle: Bundle = replace(load_bundle(bundle_dir), provenance=provenance)
     assert bundle.synthetic is synthetic
+
+
+def test_a_quantised_graph_that_the_manifest_does_not_list_is_refused(copied: Path) -> None:
+    shutil.copy(copied / GRAPH, copied / QUANTIZED_GRAPH)
+    with pytest.raises(BundleError, match=f"holds a {QUANTIZED_GRAPH} that its {MANIFEST} does not list"):
+        load_bundle(copied)
+
+
+def test_a_quantised_graph_is_verified_and_changes_the_version(copied: Path) -> None:
+    plain = load_bundle(copied)
+    assert plain.quantized_graph is None
+    shutil.copy(copied / GRAPH, copied / QUANTIZED_GRAPH)
+    write_bundle(plain)
+    bundle = load_bundle(copied)
+    assert bundle.quantized_graph == copied / QUANTIZED_GRAPH
+    assert graph_version(bundle.graph, bundle.operating_point, bundle.quantized_graph) != bundle.version
+    with (copied / QUANTIZED_GRAPH).open("ab") as graph:
+        graph.write(b"\0")
+    with pytest.raises(BundleError, match="SHA-256 differs"):
+        load_bundle(copied)
+
+
+@pytest.mark.parametrize("engines", [7, [1], {"order": "int8"}])
+def test_engines_that_are_none_are_refused(copied: Path, engines: object) -> None:
+    edit(copied, lambda content: content.update(engines=engines))
+    with pytest.raises(BundleError, match="lacks or misstates"):
+        load_bundle(copied)
+
+
+def test_a_bundle_from_before_engines_were_measured_is_loaded(copied: Path) -> None:
+    edit(copied, lambda content: content.pop("engines"))
+    assert load_bundle(copied).engines == {}

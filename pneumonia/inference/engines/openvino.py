@@ -1,5 +1,6 @@
 """OpenVINO on the CPU: float32, bfloat16, or a graph that is quantised already."""
 
+import sys
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,9 @@ class OpenVinoEngine:
     """
 
     def __init__(self, graph: Path, threads: int = 0, precision: str = "f32") -> None:
+        # Through this package OpenVINO reports its use to Google Analytics, unasked. It works without, if that is said
+        # before its own import.
+        sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
         import openvino
 
         core = openvino.Core()
