@@ -32,11 +32,12 @@ EXPERIMENT := $(basename $(notdir $(CONFIG)))
 RUN := $(ARTIFACTS)/runs/$(EXPERIMENT)
 BUNDLE := $(ARTIFACTS)/bundles/$(EXPERIMENT)
 REPORT := $(ARTIFACTS)/reports/$(EXPERIMENT)
+EXPORT_OPTIONS ?=
 
-.PHONY: help train test test-quick serve lint types format bench reference documents study input-check wheel constraints clean
+.PHONY: help train test test-quick serve lint types format bench reference documents study input-check bench-engines wheel constraints clean
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
 
 # ---- environments: made anew when what they install changes
 
@@ -47,7 +48,7 @@ $(TRAIN_ENV): pyproject.toml constraints.txt
 
 $(DEV_ENV): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/$(INSTALL) '.[train,serve,demo,tracking,data,dev]'
+	$(VENV)/bin/$(INSTALL) '.[train,serve,demo,tracking,data,openvino,dev]'
 	touch $(TRAIN_ENV) $@
 
 $(SERVE_ENV): pyproject.toml constraints.txt
@@ -87,7 +88,7 @@ $(RUN)/.complete: $(CONFIG) $(TREE) | $(TRAIN_ENV)
 
 $(BUNDLE)/bundle.json: $(RUN)/.complete
 	$(PNEUMONIA) export --checkpoint $(RUN)/checkpoints/best.ckpt --data "$$(cat $(TREE))" --output $(BUNDLE) \
-	  --name $(EXPERIMENT) --cache-dir $(ARTIFACTS)/cache
+	  --name $(EXPERIMENT) --cache-dir $(ARTIFACTS)/cache $(EXPORT_OPTIONS)
 	$(PNEUMONIA) evaluate --bundle $(BUNDLE) --data "$$(cat $(TREE))" --split test --output $(REPORT) --record
 
 $(ARTIFACTS)/.trained-$(EXPERIMENT): $(BUNDLE)/bundle.json
@@ -97,7 +98,7 @@ $(ARTIFACTS)/.trained-$(EXPERIMENT): $(BUNDLE)/bundle.json
 # What may not be promoted, such as a bundle of phantoms, does not get into the package. It is measured in a folder of
 # its own: the package keeps its reference until the new one is whole.
 reference: ## train configs/reference.yaml, measure the bundle, and put it into the package
-	$(MAKE) train CONFIG=configs/reference.yaml
+	$(MAKE) train CONFIG=configs/reference.yaml EXPORT_OPTIONS='--quantize int8'
 	$(PNEUMONIA) registry --root $(ARTIFACTS)/registry promote reference:candidate
 	rm -rf $(ARTIFACTS)/reference
 	$(PNEUMONIA) registry --root $(ARTIFACTS)/registry pull reference:candidate --output $(ARTIFACTS)/reference
@@ -108,7 +109,7 @@ reference: ## train configs/reference.yaml, measure the bundle, and put it into 
 	rm -rf pneumonia/reference && mv $(ARTIFACTS)/reference pneumonia/reference
 	$(MAKE) documents
 
-documents: $(DEV_ENV) ## write the reference's figures and the study's into README and docs
+documents: $(DEV_ENV) ## write what was measured into README and docs
 	$(VENV)/bin/python -m benchmarks.documents
 
 study: $(DEV_ENV) $(TREE) ## the variants of benchmarks/study.yaml and left_out.yaml on held-out patients (hours)
@@ -144,6 +145,11 @@ format: $(DEV_ENV) ## let ruff write the format and the fixes it is sure of
 bench: $(DEV_ENV) $(TREE) ## speed of training against the network alone and against a plain loop
 	$(VENV)/bin/python -m benchmarks.training --data "$$(cat $(TREE))"
 
+bench-engines: $(DEV_ENV) $(TREE) ## speed and answers of every engine on held-out films, for docs/engines.md
+	$(VENV)/bin/python -m benchmarks.engines --bundle pneumonia/reference --data "$$(cat $(TREE))" \
+	  --cache-dir $(ARTIFACTS)/cache
+	$(MAKE) documents
+
 wheel: $(DEV_ENV) ## build a wheel, install it elsewhere, classify with it from outside the checkout
 	rm -rf dist && $(VENV)/bin/python -m build --quiet --wheel --outdir dist
 	rm -rf $(ARTIFACTS)/wheel && $(PYTHON) -m venv $(ARTIFACTS)/wheel
@@ -153,7 +159,7 @@ wheel: $(DEV_ENV) ## build a wheel, install it elsewhere, classify with it from 
 
 constraints: ## write constraints.txt anew: the newest versions that pyproject.toml admits
 	rm -rf $(ARTIFACTS)/constraints && $(PYTHON) -m venv $(ARTIFACTS)/constraints
-	env -u PIP_CONSTRAINT -u PIP_BUILD_CONSTRAINT $(ARTIFACTS)/constraints/bin/pip install --quiet '.[train,serve,demo,tracking,data,dev]'
+	env -u PIP_CONSTRAINT -u PIP_BUILD_CONSTRAINT $(ARTIFACTS)/constraints/bin/pip install --quiet '.[train,serve,demo,tracking,data,openvino,dev]'
 	{ grep '^#' constraints.txt; $(ARTIFACTS)/constraints/bin/pip freeze --all --exclude pneumonia --exclude pip | grep -v ' @ '; } > constraints.new
 	mv constraints.new constraints.txt
 

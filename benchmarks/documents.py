@@ -1,4 +1,4 @@
-"""Put the figures of the reference bundle and of the study into the documents, between their markers.
+"""Put the figures of the reference bundle, of the study and of the engines into the documents, between their markers.
 
 `python -m benchmarks.documents` writes; with `--check` it fails where a document says something else.
 """
@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from benchmarks import left_out
+from benchmarks import engines, left_out
 from benchmarks.study import table
 from pneumonia.bundle import REFERENCE, Bundle, load_bundle
 from pneumonia.card import figures_table, robustness_table
@@ -27,6 +27,7 @@ def blocks() -> dict[str, tuple[str, str]]:
         "README.md": ("figures", _figures(bundle)),
         "docs/robustness.md": ("robustness", _robustness(bundle)),
         "docs/study.md": ("study", table(_kept("study"))),
+        "docs/engines.md": ("engines", _engines(_kept("engines"))),
     }
 
 
@@ -68,6 +69,15 @@ def _robustness(bundle: Bundle) -> str:
 {worst["corruption"]}: AUROC {worst["auroc"]:.4f}, {worst["drop"]:.4f} below the {plain:.4f} of the films as they are.
 
 {robustness_table(measured)}"""
+
+
+def _engines(report: dict[str, Any]) -> str:
+    machine = report["machine"]
+    versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
+    return f"""`{report["bundle"]}` on {report["n"]} films of {report["split"]}; {machine["threads"]} thread of
+a processor with {", ".join(machine["features"])}; {versions}.
+
+{engines.table(report)}"""
 
 
 def main() -> None:

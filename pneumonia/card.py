@@ -115,14 +115,14 @@ def _evaluation_data(metrics: Mapping[str, Any]) -> str:
         "validation": "patients held out of train, on whom temperature, threshold and sets were fitted",
         "test": "the official test folder, which chose nothing",
     }
-    return (
-        "\n".join(
+    lines = []
+    for split, figures in metrics.items():
+        engine = f"; engine {figures['engine']}" if "engine" in figures else ""
+        lines.append(
             f"- {split}: {figures.get('n', '?')} films, {kinds.get(split, 'as its name says')}; manifest "
-            f"`{str(figures.get('data_digest', 'as train'))[:16]}`; engine {figures.get('engine', 'fp32')}."
-            for split, figures in metrics.items()
+            f"`{str(figures.get('data_digest', 'as train'))[:16]}`{engine}."
         )
-        or "None yet."
-    )
+    return "\n".join(lines) or "None yet."
 
 
 def _training_data(bundle: Bundle, data: Mapping[str, Any]) -> str:

@@ -10,7 +10,7 @@ the reference network (1.4 million weights, 96 px), by the largest change of a p
   films then stay as close as the others (0.031 on both; from films as they are 0.039 and 0.041; from the smallest and
   largest values 0.042 and 0.055; with 99.99% the augmented ones move by 0.067).
 - Weights of 7 bits (`reduce_range`): processors without VNNI add pairs of products in 16 bits, which 8-bit weights
-  overflow, silently. It costs nothing that validation shows.
+  overflow, silently. It costs little (0.040 where 8 bits give 0.036).
 """
 
 import contextlib

@@ -1,10 +1,12 @@
 """What the documents say of the reference bundle is what it carries."""
 
+import json
 from pathlib import Path
 
 import pytest
 
 from benchmarks.documents import PROJECT, blocks, insert
+from pneumonia.bundle import REFERENCE, load_bundle
 
 BLOCKS = blocks()
 
@@ -13,6 +15,11 @@ BLOCKS = blocks()
 def test_a_document_gives_the_figures_that_were_measured(name: str) -> None:
     document = (PROJECT / name).read_text(encoding="utf-8")
     assert insert(document, *BLOCKS[name]) == document
+
+
+def test_the_engines_were_measured_on_the_reference_and_not_on_the_test_folder() -> None:
+    measured = json.loads((PROJECT / "docs" / "engines.json").read_text(encoding="utf-8"))
+    assert (measured["bundle"], measured["split"]) == (load_bundle(REFERENCE).label, "validation")
 
 
 @pytest.mark.parametrize("config", sorted((PROJECT / "configs").glob("*.yaml")), ids=lambda path: path.name)
