@@ -285,3 +285,24 @@ def assert_exported_as_it_is(network: nn.Module, folder: Path, side: int) -> Non
     for count in (1, 2, 5):
         for found, wanted in zip(engine.run(films[:count]), expected, strict=True):
             np.testing.assert_allclose(found, wanted[:count].numpy(), atol=1e-3, rtol=1e-3)
+
+
+LOOSE = ("--max-auroc-drop", "1", "--max-share-changed", "1", "--max-probability-change", "0.2")
+
+
+def test_int8_is_added_beside_the_graph_that_stays_as_it_is(export: Export, bundle_dir: Path) -> None:
+    bundle, plain = load_bundle(export("--quantize", "int8", *LOOSE)), load_bundle(bundle_dir)
+    assert bundle.quantized_graph is not None
+    assert bundle.graph.read_bytes() == plain.graph.read_bytes()
+    assert bundle.quantized_graph.stat().st_size < bundle.graph.stat().st_size
+    assert bundle.operating_point == plain.operating_point
+    assert bundle.version != plain.version
+    assert bundle.engines["limits"] == {"auroc_drop": 1.0, "share_changed": 1.0, "probability_change": 0.2}
+    assert bundle.engines["measured"]["int8"]["n"] == bundle.metrics["validation"]["n"]
+    assert f"Engine: {bundle.engines['reason']}" in (bundle.directory / CARD).read_text()
+
+
+def test_there_is_no_bundle_where_int8_changes_more_than_it_may(export: Export, tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match=r"int8 answers otherwise than fp32: .*a probability changes by"):
+        export("--quantize", "int8", *LOOSE[:4], "--max-probability-change", "1e-9")
+    assert not (tmp_path / "bundle").exists()
