@@ -22,13 +22,14 @@ from pneumonia.serving.admission import MULTIPART_OVERHEAD, Admission, Load, Pla
 from pneumonia.serving.api import RadiographAPI
 from pneumonia.serving.authentication import KeyCheck
 from pneumonia.serving.channel import Channel
+from pneumonia.serving.crew import Model
 from pneumonia.serving.endpoints import add_endpoints, add_error_handlers, add_predict, add_reload, describe_keys
 from pneumonia.serving.keys import ApiKeys
 from pneumonia.serving.lifecycle import HTTP_PROCESS, StopSignals
 from pneumonia.serving.logs import LogOptions
 from pneumonia.serving.middleware import RequestContext
 from pneumonia.serving.router import Router
-from pneumonia.serving.supervisor import Model, Resolve, Supervisor
+from pneumonia.serving.supervisor import Resolve, Supervisor
 from pneumonia.serving.vitals import Vitals
 from pneumonia.serving.worker import work
 

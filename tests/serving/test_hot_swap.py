@@ -40,6 +40,14 @@ def swapped(starter: "Callable[..., Running]", folder: Path, key: dict[str, str]
     return starter("--bundle", folder, "--api-keys", folder.parent / "keys", bundle=False)
 
 
+@pytest.fixture(autouse=True)
+def settled(request: pytest.FixtureRequest) -> None:
+    """The workers of the test before have ended."""
+    if "swapped" in request.fixturenames:
+        server: Running = request.getfixturevalue("swapped")
+        server.eventually(lambda: len(server.workers()) == 2)
+
+
 def put_another(folder: Path) -> Bundle:
     """Write the bundle anew with another threshold, and so another version."""
     bundle = load_bundle(folder)
