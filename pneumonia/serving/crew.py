@@ -7,18 +7,17 @@ import socket
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from multiprocessing import resource_tracker
 from multiprocessing.process import BaseProcess
 from typing import Any
 
 from pneumonia.bundle import Bundle
 from pneumonia.serving.channel import Channel, pair
+from pneumonia.serving.lifecycle import StopSignals
 from pneumonia.serving.vitals import Vitals
 
 # Beyond the time for a request: a worker is late by some beats, and a machine may be busy.
 GRACE_SECONDS = 2.0
 _START_SECONDS = 120.0
-_LEFT_TO_THE_PARENT = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,13 +101,9 @@ class Crew:
         self._number += 1
         self._vitals.clear(slot)
         mine, its = pair()
-        resource_tracker.ensure_running()  # starting it with the first worker would unblock the signals
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, _LEFT_TO_THE_PARENT)
-        try:
+        with StopSignals.held():
             process = self._start(model, slot, its)
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
-            its.close()
+        its.close()
         worker = Worker(self._number, slot, model, process, Channel(mine), time.monotonic())
         self._selector.register(worker.channel, selectors.EVENT_READ, worker)
         self._workers.append(worker)

@@ -11,6 +11,7 @@ from pneumonia.errors import PneumoniaError
 from pneumonia.serving.admission import Load
 from pneumonia.serving.channel import Channel, pair
 from pneumonia.serving.crew import Model, Worker, close, exit_of, join_or_kill
+from pneumonia.serving.lifecycle import StopSignals
 from pneumonia.serving.vitals import Event, Vitals
 
 # Processes that end before they serve, one after the other, before the server gives up.
@@ -48,7 +49,8 @@ class Front:
         """Start one."""
         self._vitals.clear(self._vitals.slot_of_http(index))
         mine, its = pair()
-        http = HttpProcess(index, self._start(index, its, mine), Channel(mine))
+        with StopSignals.held():
+            http = HttpProcess(index, self._start(index, its, mine), Channel(mine))
         its.close()
         self._selector.register(http.channel, selectors.EVENT_READ, http)
         self._processes.append(http)

@@ -6,10 +6,13 @@ import multiprocessing
 import os
 import signal
 import socket
+from collections.abc import Iterator
+from multiprocessing import resource_tracker
 
 # What the processes that speak HTTP are called.
 HTTP_PROCESS = "LitServer-"
 _STOPS = (signal.SIGINT, signal.SIGTERM)
+_HANDLED = (*_STOPS, signal.SIGHUP)
 
 
 class StopSignals:
@@ -27,7 +30,7 @@ class StopSignals:
         for end in (self.wakened, self._waker):
             end.setblocking(False)
         signal.set_wakeup_fd(self._waker.fileno(), warn_on_full_buffer=False)
-        for number in (*_STOPS, signal.SIGHUP):
+        for number in _HANDLED:
             signal.signal(number, self._handle)
 
     def rested(self) -> None:
@@ -35,11 +38,26 @@ class StopSignals:
         with contextlib.suppress(BlockingIOError):
             self.wakened.recv(4096)
 
+    @staticmethod
+    @contextlib.contextmanager
+    def held() -> Iterator[None]:
+        """Signals wait meanwhile, here and in a process that is started: as that inherits it, it is for good there.
+
+        One that is forked has `forked` to end it, when it knows what it is: before, a signal would be lost on it.
+        """
+        resource_tracker.ensure_running()  # starting it later would let them through
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, _HANDLED)
+        try:
+            yield
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
     def forked(self) -> None:
-        """In a process that was forked: wake the parent no more."""
+        """In a process that was forked: wake the parent no more, and let signals come."""
         signal.set_wakeup_fd(-1)
         self.wakened.close()
         self._waker.close()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _HANDLED)
 
     def _handle(self, number: int, frame: object) -> None:
         del frame

@@ -13,8 +13,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from litserve.utils import configure_logging
-
 Format = Literal["text", "json"]
 
 # Of the request that is at work; empty where there is none.
@@ -64,8 +62,7 @@ def log_to_stdout(options: LogOptions) -> None:
     handler.setFormatter(
         JsonFormatter() if as_json else logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
     )
-    configure_logging(options.level)
-    for name in ("pneumonia", "litserve", "uvicorn", "py.warnings") if as_json else ("pneumonia",):
+    for name in ("pneumonia", "litserve", *(("uvicorn", "py.warnings") if as_json else ())):
         logger = logging.getLogger(name)
         logger.setLevel(options.level.upper())
         logger.handlers[:] = [handler]
