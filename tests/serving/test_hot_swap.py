@@ -1,10 +1,8 @@
 """Another bundle takes over without a failed request, and one that can't be served changes nothing."""
 
-import os
 import shutil
 import signal
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +15,8 @@ import psutil
 import pytest
 
 from pneumonia.bundle import GRAPH, Bundle, graph_version, load_bundle, write_bundle
+from pneumonia.registry.local import LocalRegistry
+from pneumonia.registry.resolve import DEFAULT_REGISTRY
 from pneumonia.serving.keys import new_key
 from pneumonia.serving.schema import ErrorBody, ReloadBody
 
@@ -170,21 +170,15 @@ def test_without_keys_nobody_can_ask_for_it(server: str) -> None:
     assert "/admin/reload" not in httpx.get(f"{server}/openapi.json").json()["paths"]
 
 
-def test_an_alias_that_moves_is_followed(
-    starter: "Callable[..., Running]", command: Callable[..., object], bundle_dir: Path, tmp_path: Path
-) -> None:
-    def push(bundle: Path) -> str:
-        command("registry", "push", bundle, "--alias", "ward", cwd=tmp_path)
-        return load_bundle(bundle).version
-
-    old = push(bundle_dir)
-    server = starter("--registry", "ward", bundle=False, cwd=tmp_path, env={**os.environ})
-    assert info(server, {})["version"] == old
+def test_an_alias_that_moves_is_followed(starter: "Callable[..., Running]", bundle_dir: Path, tmp_path: Path) -> None:
+    registry = LocalRegistry(tmp_path / DEFAULT_REGISTRY)
+    old = registry.push(bundle_dir, ["ward"])
+    server = starter("--registry", "ward", bundle=False, cwd=tmp_path)
     copy = Path(shutil.copytree(bundle_dir, tmp_path / "copy"))
     put_another(copy)
-    new = push(copy)
+    new = registry.push(copy, ["ward"])
+    assert (info(server, {})["version"], info(server, {})["alias"]) == (old.bundle_version, "ward")
     server.process.send_signal(signal.SIGHUP)
     server.eventually(lambda: "Now serving" in server.text)
-    time.sleep(0.1)
-    assert (info(server, {})["version"], info(server, {})["alias"]) == (new, "ward")
+    assert (info(server, {})["version"], info(server, {})["alias"]) == (new.bundle_version, "ward")
     assert server.end() == (0, [])

@@ -3,6 +3,8 @@
 import json
 import logging
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -88,19 +90,28 @@ def test_nothing_of_a_file_a_query_or_a_key_is_logged(
     assert not [secret for secret in ("geheim", "DOE", "Jane", key[1], key[1][5:20]) if secret in logged[0].text]
 
 
-def test_at_the_usual_level_a_json_log_has_the_requests_too(starter: "Callable[..., Running]") -> None:
-    server = starter("--log-format", "json")
-    httpx.get(f"{server.url}/model/info", headers={"X-Request-ID": "visit-11"})
-    server.eventually(lambda: "visit-11" in server.text)
-    assert {json.loads(line)["logger"] for line in server.text.splitlines()} <= {"pneumonia.access", "pneumonia.notice"}
-    assert server.end() == (0, [])
+@pytest.mark.parametrize(
+    ("form", "level", "lines"), [("json", "warning", 2), ("text", "warning", 1), ("text", "info", 2)]
+)
+def test_a_notice_is_always_printed_and_a_request_at_info_or_as_json(form: str, level: str, lines: int) -> None:
+    code = (
+        "import sys\n"
+        "from pneumonia.serving.logs import LogOptions, log_request, log_to_stdout, notice\n"
+        "log_to_stdout(LogOptions(*sys.argv[1:]))\n"
+        "notice('Now serving')\n"
+        "log_request('GET', '/metrics', 200, 0.01, 0, 100)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, level, form], capture_output=True, text=True, check=True)
+    assert len(done.stdout.splitlines()) == lines
+    assert "Now serving" in done.stdout
+    assert done.stderr == ""
 
 
 def test_an_exception_stays_on_its_line() -> None:
     try:
         raise ValueError("two\nlines")
     except ValueError:
-        record = logging.LogRecord("a", logging.ERROR, "f", 1, "it %s", ("failed",), __import__("sys").exc_info())
+        record = logging.LogRecord("a", logging.ERROR, "f", 1, "it %s", ("failed",), sys.exc_info())
     token = REQUEST_ID.set("visit-7")
     line = JsonFormatter().format(record)
     REQUEST_ID.reset(token)
