@@ -84,11 +84,6 @@ class Front:
         http.route = route
         self._failures = 0
 
-    def tell(self, http: HttpProcess, message: object) -> None:
-        """Send one of them a message, if it has not ended."""
-        if http in self._processes:
-            http.channel.send(message)
-
     def kill_the_hung(self, patience: float) -> None:
         """Those whose event loop has stood still for so many seconds."""
         for http in self._processes:
@@ -127,5 +122,6 @@ class Front:
             http.channel.close()
 
     def answer_reload(self, http: HttpProcess, token: str, status: int, body: dict[str, Any]) -> None:
-        """Answer one that asked for another bundle."""
-        self.tell(http, ("reloaded", token, status, body))
+        """Answer one that asked for another bundle, if it has not ended."""
+        if http in self._processes:
+            http.channel.send(("reloaded", token, status, body))

@@ -63,7 +63,13 @@ def _add_limits(parser: argparse.ArgumentParser) -> None:
 def _add_access(parser: argparse.ArgumentParser) -> None:
     access = parser.add_argument_group("access")
     add = _Setting(access)
-    add("--api-keys", Path, None, "file of `pneumonia keys`; with it every call but /health needs a key", FILE_VARIABLE)
+    add(
+        "--api-keys",
+        Path,
+        None,
+        "file of `pneumonia keys`; with it, calls but /health and /health/live need a key",
+        FILE_VARIABLE,
+    )
     access.add_argument(
         "--cors-origin",
         action="append",

@@ -66,7 +66,7 @@ class ErrorBody(BaseModel):
 
 
 class HealthBody(BaseModel):
-    """Whether every worker can predict."""
+    """Whether films can be sent."""
 
     status: Literal["ok", "starting"]
 

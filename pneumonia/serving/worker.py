@@ -12,7 +12,6 @@ from typing import Any
 
 from litserve.callbacks import CallbackRunner
 from litserve.loops.base import _SENTINEL_VALUE
-from litserve.transport.base import MessageTransport
 from litserve.utils import LitAPIStatus
 from starlette.exceptions import HTTPException
 
@@ -57,8 +56,8 @@ class _Peer:
     unpacker: Unpacker = field(default_factory=Unpacker)
 
 
-class Mailbox(MessageTransport):  # type: ignore[misc]
-    """Queue and transport of LitServe's loop: what the HTTP processes sent, in order, and the way back to them.
+class Mailbox:
+    """Queue and transport, for LitServe's loop: what the HTTP processes sent, in order, and the way back to them.
 
     A thread of its own receives, so that uploads arrive while others are at work, and one that was given up is
     dropped before its turn.
@@ -110,10 +109,6 @@ class Mailbox(MessageTransport):  # type: ignore[misc]
             self._answer(consumer_id, ("answer", uid, data))
         else:
             self._answer(consumer_id, ("error", uid, data.status_code if isinstance(data, HTTPException) else 500))
-
-    async def areceive(self, timeout: int | None = None, consumer_id: int | None = None) -> dict[str, Any]:
-        """Answers are received by `router.Router`."""
-        raise NotImplementedError
 
     def receive(self) -> None:
         """Receive until the process ends; in a thread of its own."""
