@@ -41,9 +41,9 @@ class StopSignals:
     @staticmethod
     @contextlib.contextmanager
     def held() -> Iterator[None]:
-        """Signals wait meanwhile, here and in a process that is started: as that inherits it, it is for good there.
+        """Let signals wait while a process is started, which inherits that it is so.
 
-        One that is forked has `forked` to end it, when it knows what it is: before, a signal would be lost on it.
+        In one that is forked `forked` ends it, once it knows what it is: before, a signal would be lost on it.
         """
         resource_tracker.ensure_running()  # starting it later would let them through
         before = signal.pthread_sigmask(signal.SIG_BLOCK, _HANDLED)
