@@ -2,7 +2,6 @@
 
 import asyncio
 import ctypes
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from multiprocessing.sharedctypes import RawArray
 from typing import Any
@@ -11,7 +10,8 @@ from fastapi import HTTPException, Request, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pneumonia.serving.api import Upload
-from pneumonia.serving.errors import error_response
+from pneumonia.serving.errors import CLIENT_GONE, error_response
+from pneumonia.serving.router import Router
 
 RETRY_AFTER = {"Retry-After": "1"}
 # A multipart body is its file and a few header lines.
@@ -54,6 +54,10 @@ class Places:
     def free(self, process: int, amount: int = 1) -> None:
         """Give places back."""
         self._taken[process] -= amount
+
+    def forget(self, process: int) -> None:
+        """Give back what a process held that has ended."""
+        self._taken[process] = 0
 
 
 @dataclass(frozen=True)
@@ -123,33 +127,42 @@ class _Body:
         self.size += size
 
 
-async def predict_within(
-    load: Load, request: Request, upload: Upload, predict: Callable[[Upload], Awaitable[Any]]
-) -> Response:
-    """Predict, if the queue has a place, and until the request's deadline.
+async def predict_within(load: Load, request: Request, upload: Upload, router: Router) -> Response:
+    """Predict, if the queue has a place, until the request's deadline or until its client goes away.
 
-    A worker can't be interrupted: the place, and the bytes that it holds, stay taken until it has answered, also when
-    nobody waits for the answer any more.
+    What waits gives its place up at once then. A worker that is at work can't be interrupted: the place, and the bytes
+    that it holds, stay taken until it has answered or ended, also when nobody waits for the answer any more.
     """
     process, size = _process_of(request.scope), len(upload.data)
-    if not load.queue.take(process):
+    if not router.available or not load.queue.take(process):
         raise HTTPException(503, headers=RETRY_AFTER)
     load.held_bytes.add(process, size)
 
-    def leave(task: "asyncio.Future[Any]") -> None:
+    def leave(answer: "asyncio.Future[Response]") -> None:
         load.queue.free(process)
         load.held_bytes.free(process, size)
-        if not task.cancelled():
-            task.exception()  # of one that nobody waits for, asyncio would log a trace
+        if not answer.cancelled():
+            answer.exception()  # of one that nobody waits for, asyncio would log a trace
 
-    answer = asyncio.ensure_future(predict(upload))
-    answer.add_done_callback(leave)
+    ticket = router.submit(upload)
+    ticket.answer.add_done_callback(leave)
+    gone = asyncio.ensure_future(_departure(request))
     left = request.state.deadline - asyncio.get_running_loop().time()
-    done, _ = await asyncio.wait({answer}, timeout=max(0.0, left))
-    if not done:
-        raise HTTPException(504)
-    response: Response = answer.result()
-    return response
+    try:
+        waited: set[asyncio.Future[Any]] = {ticket.answer, gone}
+        await asyncio.wait(waited, timeout=max(0.0, left), return_when=asyncio.FIRST_COMPLETED)
+        if ticket.answer.done():
+            return ticket.answer.result()
+        raise HTTPException(CLIENT_GONE if gone.done() else 504)
+    finally:
+        gone.cancel()
+        router.give_up(ticket)
+
+
+async def _departure(request: Request) -> None:
+    """Return when the client hangs up; its body has been read by now."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
 
 
 def _process_of(scope: Scope) -> int:

@@ -2,7 +2,7 @@
 
 import base64
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -68,6 +68,7 @@ class RadiographAPI(ls.LitAPI):
     def __init__(self, bundle: Path, limits: Limits, max_batch_size: int = 16, engine: str = AUTO) -> None:
         super().__init__(max_batch_size=max_batch_size, loop=AdaptiveBatchLoop())
         self.bundle_directory, self.limits, self.engine = bundle, limits, engine
+        self.progress: Callable[[], None] = _nothing  # called before each film: a batch may take long, one film not
 
     def setup(self, device: str) -> None:
         """Load the bundle in a worker, and run it once so that the first request finds it warm."""
@@ -83,6 +84,7 @@ class RadiographAPI(ls.LitAPI):
         """Bytes to radiograph. An error is carried along: it must not fail the others of its batch."""
         from pneumonia.serving.metrics import DECODING
 
+        self.progress()
         with DECODING.time():
             try:
                 return Decoded(request, self.predictor.read(request.data))
@@ -97,6 +99,7 @@ class RadiographAPI(ls.LitAPI):
         """One run of the engine for all radiographs of the batch."""
         from pneumonia.serving.metrics import BATCH, INFERENCE
 
+        self.progress()
         readable = [item for item in x if isinstance(item.radiograph, Radiograph)]
         began = time.perf_counter()
         predictions = iter(
@@ -131,3 +134,7 @@ class RadiographAPI(ls.LitAPI):
         if answer.heatmap is not None:
             content["heatmap"] = base64.b64encode(answer.heatmap).decode("ascii")
         return JSONResponse(content)
+
+
+def _nothing() -> None:
+    """Where nobody watches."""

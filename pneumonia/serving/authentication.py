@@ -7,8 +7,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from pneumonia.serving.errors import error_response
 from pneumonia.serving.keys import ApiKeys
 
-# What a load balancer asks: it says nothing but whether the server is ready.
-OPEN_PATHS = frozenset({"/health"})
+# What a load balancer or a supervisor asks: they say nothing but whether the server is ready, or runs.
+OPEN_PATHS = frozenset({"/health", "/health/live"})
 _CHALLENGE = {"WWW-Authenticate": 'Bearer realm="pneumonia"'}
 
 logger = logging.getLogger(__name__)

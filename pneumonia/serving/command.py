@@ -3,7 +3,6 @@
 import argparse
 import contextlib
 import functools
-import logging
 import os
 import shutil
 import socket
@@ -11,14 +10,17 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 from pneumonia import DISCLAIMER
-from pneumonia.errors import ConfigError, PneumoniaError
+from pneumonia.bundle import Bundle
+from pneumonia.errors import ConfigError
 from pneumonia.images import Limits
 from pneumonia.inference.engines.registry import asked_engine, choose_engine, open_engine
 from pneumonia.registry.resolve import chosen_alias, resolve_bundle
 from pneumonia.serving.keys import load_keys
 from pneumonia.serving.lifecycle import StopSignals, end_processes
+from pneumonia.serving.logs import LogOptions, log_to_stdout, notice
 from pneumonia.serving.options import parse
 
 _LOOPBACK = "127.0.0.1"
@@ -29,22 +31,25 @@ def main(arguments: list[str]) -> None:
     options = parse(arguments)
     keys = load_keys(options.api_keys) if options.api_keys else None
     stop = StopSignals()
+    log = LogOptions(options.log_level, options.log_format)
     bundle = resolve_bundle(options)
-    choice = choose_engine(bundle, asked_engine(options))
+    engine = asked_engine(options)
+    choice = choose_engine(bundle, engine)
     _check_address(options.host, options.port)
+    log_to_stdout(log)
+    say = notice if log.format == "json" else _print
     if choice.note:
-        _say(choice.note)
+        say(choice.note)
     if bundle.synthetic:
-        _say("**** SYNTHETIC PHANTOMS: this bundle was trained on no patient's film and means nothing for people. ****")
+        say("**** SYNTHETIC PHANTOMS: this bundle was trained on no patient's film and means nothing for people. ****")
     if keys is None and options.host != _LOOPBACK:
-        _say("No API keys: whoever reaches this address may ask. See `pneumonia keys --help`, and --api-keys.")
-    _log_to_stdout(options.log_level)
-    with contextlib.suppress(KeyboardInterrupt), _metrics_folder(), _page(options):
+        say("No API keys: whoever reaches this address may ask. See `pneumonia keys --help`, and --api-keys.")
+    with _folder() as folder, _page(options):
         # Imported here: prometheus_client reads its folder's name when it is imported.
         from pneumonia.serving.protocol import GuardedProtocol
         from pneumonia.serving.server import ServerOptions, build_server
 
-        open_engine(bundle, choice.name, threads=1)  # one clear error now, not a trace from every worker
+        open_engine(bundle, choice.name, threads=1)  # one clear error now, not one from every worker
         settings = ServerOptions(
             workers=options.workers,
             limits=Limits(options.max_bytes, options.max_pixels),
@@ -55,45 +60,43 @@ def main(arguments: list[str]) -> None:
             max_bytes_in_flight=options.max_bytes_in_flight,
             keys=keys,
             cors_origins=tuple(options.cors_origin),
-            engine=choice.name,
+            engine=engine,
         )
-        server = build_server(bundle, chosen_alias(options), settings, stop)
+        server = build_server(bundle, chosen_alias(options), settings)
+
+        def resolve() -> tuple[Bundle, str | None]:
+            found = resolve_bundle(options)
+            open_engine(found, engine, threads=1)
+            return found, chosen_alias(options)
+
         where = f"http://{options.host}:{options.port}"
-        _say(f"{bundle.label} on {where} with {options.workers} workers, engine {choice.name}. {DISCLAIMER}")
+        say(f"{bundle.label} on {where} with {options.workers} workers, engine {choice.name}. {DISCLAIMER}")
         try:
-            server.run(
+            server.serve(
+                stop,
+                resolve,
+                folder,
+                log,
                 host=options.host,
                 port=options.port,
-                log_level=options.log_level,
                 access_log=False,
-                generate_client_file=False,
                 http=functools.partial(GuardedProtocol, seconds=options.timeout),
                 ws="none",  # nothing here speaks it, and it would not pass through the middlewares
                 server_header=False,
             )
-        except (EOFError, ConnectionError, RuntimeError) as error:
-            raise PneumoniaError("A worker ended unexpectedly, or did not start; the server stopped.") from error
         finally:
             end_processes()
 
 
-def _log_to_stdout(level: str) -> None:
-    """Of the package's own loggers: those of the libraries may quote what clients send."""
-    handler = logging.StreamHandler(sys.stdout)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    logger = logging.getLogger("pneumonia")
-    logger.setLevel(level.upper())
-    logger.addHandler(handler)
-    logger.propagate = False
-
-
 @contextlib.contextmanager
-def _metrics_folder() -> Iterator[None]:
-    """A folder in which the server's processes share their metrics, for as long as it runs."""
-    folder = tempfile.mkdtemp(prefix="pneumonia-metrics-")
-    os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
+def _folder() -> Iterator[Path]:
+    """A folder for as long as the server runs: its copies of bundles, and in `metrics` what its processes count."""
+    folder = Path(tempfile.mkdtemp(prefix="pneumonia-"))
+    metrics = folder / "metrics"
+    metrics.mkdir()
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(metrics)
     try:
-        yield
+        yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -127,5 +130,5 @@ def _check_address(host: str, port: int) -> None:
             raise ConfigError(f"Can't listen on {host}:{port} ({error.strerror}); choose another --port.") from error
 
 
-def _say(line: str) -> None:
+def _print(line: str) -> None:
     print(line, flush=True)  # noqa: T201

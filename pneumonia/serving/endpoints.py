@@ -1,21 +1,30 @@
 """The endpoints around the LitAPI, and what every error of the app looks like."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Protocol
 
-import litserve as ls
 from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
-from litserve.utils import WorkerSetupStatus
 from starlette.exceptions import HTTPException
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 
 from pneumonia.serving.admission import Load, predict_within
 from pneumonia.serving.api import Upload, read_upload
+from pneumonia.serving.authentication import OPEN_PATHS
 from pneumonia.serving.docs_page import POLICY, docs_page
 from pneumonia.serving.errors import error_response
 from pneumonia.serving.middleware import REQUEST_ID_HEADER, SECURITY_HEADERS
-from pneumonia.serving.schema import HealthBody, ModelInfoBody, PredictionBody, error_responses
+from pneumonia.serving.router import Router
+from pneumonia.serving.schema import (
+    REFUSED_RELOAD,
+    HealthBody,
+    LiveBody,
+    ModelInfoBody,
+    PredictionBody,
+    ReloadBody,
+    error_responses,
+)
+from pneumonia.serving.vitals import State, Vitals
 
 _NOT_READY: dict[int | str, dict[str, Any]] = {503: {"model": HealthBody, "description": "Not yet."}}
 _KEY_SCHEMES = {
@@ -24,13 +33,27 @@ _KEY_SCHEMES = {
 }
 
 
-def add_predict(app: FastAPI, load: Load) -> None:
+class Served(Protocol):
+    """What the endpoints ask of the server."""
+
+    vitals: Vitals
+
+    @property
+    def router(self) -> Router:
+        """To the workers, in a process that speaks HTTP."""
+
+    @property
+    def model(self) -> dict[str, Any]:
+        """What `/model/info` answers."""
+
+
+def add_predict(app: FastAPI, server: "Served", load: Load) -> None:
     """LitServe adds `/predict` without a word about it: put it there within the limits and with its contract."""
     route = next(route for route in app.router.routes if isinstance(route, APIRoute) and route.path == "/predict")
     app.router.routes.remove(route)
 
     async def predict(request: Request, upload: Annotated[Upload, Depends(read_upload)]) -> Response:
-        return await predict_within(load, request, upload, route.endpoint)
+        return await predict_within(load, request, upload, server.router)
 
     app.add_api_route(
         route.path,
@@ -46,15 +69,19 @@ def add_predict(app: FastAPI, load: Load) -> None:
     )
 
 
-def add_endpoints(app: FastAPI, server: ls.LitServer, model: dict[str, Any]) -> None:
-    """Everything but `/predict`; `model` is what `/model/info` answers."""
+def add_endpoints(app: FastAPI, server: "Served", load: Load) -> None:
+    """Everything but `/predict`."""
 
     @app.get("/health", operation_id="health", summary="Readiness", response_model=HealthBody, responses=_NOT_READY)
     async def health() -> JSONResponse:
-        """200 once every worker can predict, 503 before."""
-        states = server.workers_setup_status.values()
-        ready = bool(states) and all(state == WorkerSetupStatus.READY for state in states)
+        """200 once every worker can predict, and while one that ended is replaced and another answers; else 503."""
+        ready = server.vitals.state == State.READY
         return JSONResponse({"status": "ok" if ready else "starting"}, 200 if ready else 503)
+
+    @app.get("/health/live", operation_id="live", summary="Liveness", response_model=LiveBody)
+    async def live() -> JSONResponse:
+        """200 for as long as the process that is asked runs, ready or not."""
+        return JSONResponse({"status": "ok"})
 
     @app.get(
         "/model/info",
@@ -65,7 +92,7 @@ def add_endpoints(app: FastAPI, server: ls.LitServer, model: dict[str, Any]) -> 
     )
     async def model_info() -> JSONResponse:
         """Classes, operating point, metrics with intervals, provenance."""
-        return JSONResponse(model)
+        return JSONResponse(server.model)
 
     @app.get(
         "/metrics",
@@ -76,14 +103,31 @@ def add_endpoints(app: FastAPI, server: ls.LitServer, model: dict[str, Any]) -> 
     )
     async def metrics() -> Response:
         """Prometheus text, over all processes."""
-        from pneumonia.serving.metrics import exposition
+        from pneumonia.serving.metrics import SharedCollector, exposition
 
-        content, content_type = exposition()
+        model = (str(server.model["name"]), str(server.model["version"]))
+        content, content_type = exposition(SharedCollector(load, server.vitals, model))
         return Response(content, media_type=content_type)
 
     @app.get("/docs", include_in_schema=False)
     async def docs() -> HTMLResponse:
         return HTMLResponse(docs_page(app.openapi()), headers={"Content-Security-Policy": POLICY})
+
+
+def add_reload(app: FastAPI, server: "Served") -> None:
+    """What an operator can ask for; only where keys say who may."""
+
+    @app.post(
+        "/admin/reload",
+        operation_id="reload",
+        summary="Load the bundle anew",
+        response_model=ReloadBody,
+        responses={**error_responses(401, 409, 503), **REFUSED_RELOAD},
+    )
+    async def reload(request: Request) -> JSONResponse:
+        """As SIGHUP does: `--bundle` or `--registry` is looked up again. Answered once the new bundle is served."""
+        status, body = await server.router.reload()
+        return JSONResponse(body if status == 200 else {**body, "request_id": _id_of(request)}, status)
 
 
 def describe_keys(app: FastAPI) -> None:
@@ -92,7 +136,7 @@ def describe_keys(app: FastAPI) -> None:
     document["components"]["securitySchemes"] = _KEY_SCHEMES
     for path, operations in document["paths"].items():
         for operation in operations.values():
-            operation["security"] = [] if path == "/health" else [{"key": []}, {"bearer": []}]
+            operation["security"] = [] if path in OPEN_PATHS else [{"key": []}, {"bearer": []}]
 
 
 def add_error_handlers(app: FastAPI) -> None:

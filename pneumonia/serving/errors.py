@@ -14,6 +14,9 @@ STATUS_OF_IMAGE_ERROR: dict[type[ImageError], int] = {
     UnsupportedImageError: 415,
 }
 
+# Not of HTTP, but what servers log when nobody is left to be answered.
+CLIENT_GONE = 499
+
 # Codes of errors that are not about an image.
 CODE_OF_STATUS = {
     400: "bad_request",
@@ -21,8 +24,10 @@ CODE_OF_STATUS = {
     404: "not_found",
     405: "method_not_allowed",
     408: "slow_upload",
+    409: "reload_under_way",
     413: "too_large",
     422: "invalid_request",
+    CLIENT_GONE: "client_gone",
     429: "too_many_requests",
     500: "internal_error",
     503: "unavailable",
@@ -37,6 +42,7 @@ MESSAGE_OF_STATUS = {
     405: "This path takes other methods; the header Allow names them.",
     408: "The upload took too long. Send it again, over a faster line or at a smaller size.",
     413: "The body is larger than the server accepts. Send a smaller file.",
+    CLIENT_GONE: "The client went away.",
     500: "The server failed; the request can be sent again.",
     503: "The server is busy; send the request again in a moment.",
     504: "No worker took the request in time; it can be sent again.",

@@ -6,6 +6,8 @@ import uuid
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from pneumonia.serving.logs import REQUEST_ID, log_request
+
 REQUEST_ID_HEADER = b"x-request-id"
 # Answers are data: no browser is to guess at them, keep them, show them within a page or run anything in them.
 SECURITY_HEADERS = {
@@ -20,7 +22,7 @@ _ACCEPTED_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 
 
 class RequestContext:
-    """Give each request an id, the client's own when it is fit to be logged, and count it when it is answered."""
+    """Give each request an id, the client's own when it is fit to be logged; count and log it when it is answered."""
 
     def __init__(self, app: ASGIApp, routes: frozenset[str]) -> None:
         self.app, self.routes = app, routes
@@ -31,31 +33,43 @@ class RequestContext:
             await self.app(scope, receive, send)
             return
         request_id = _request_id(scope)
+        REQUEST_ID.set(request_id)
         scope.setdefault("state", {})["request_id"] = request_id
         began = time.perf_counter()
-        status = 500
+        status, received, sent = 500, 0, 0
+
+        async def take() -> Message:
+            nonlocal received
+            message = await receive()
+            received += len(message.get("body", b""))
+            return message
 
         async def answer(message: Message) -> None:
-            nonlocal status
+            nonlocal status, sent
             if message["type"] == "http.response.start":
                 status = message["status"]
                 headers = list(message.get("headers", []))
                 said = {name.lower() for name, _ in headers}  # the page for people has a policy of its own
                 added = [(name, value) for name, value in SECURITY_HEADERS.items() if name not in said]
                 message["headers"] = [*headers, (REQUEST_ID_HEADER, request_id.encode()), *added]
+            sent += len(message.get("body", b""))
             await send(message)
 
         try:
-            await self.app(scope, receive, answer)
+            await self.app(scope, take, answer)
         finally:
-            self._count(scope["path"], status, time.perf_counter() - began)
+            # Paths are the client's: they would be endless labels, and may name a patient.
+            route = scope["path"] if scope["path"] in self.routes else "other"
+            seconds = time.perf_counter() - began
+            _count(route, status, seconds)
+            log_request(scope["method"], route, status, seconds, received, sent)
 
-    def _count(self, path: str, status: int, seconds: float) -> None:
-        from pneumonia.serving.metrics import LATENCY, REQUESTS
 
-        route = path if path in self.routes else "other"  # paths are the client's: they would be endless labels
-        REQUESTS.labels(route, str(status)).inc()
-        LATENCY.labels(route).observe(seconds)
+def _count(route: str, status: int, seconds: float) -> None:
+    from pneumonia.serving.metrics import LATENCY, REQUESTS
+
+    REQUESTS.labels(route, str(status)).inc()
+    LATENCY.labels(route).observe(seconds)
 
 
 def _request_id(scope: Scope) -> str:

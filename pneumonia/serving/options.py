@@ -36,6 +36,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--log-level", default="warning", choices=("debug", "info", "warning", "error"))
     parser.add_argument("--demo", action="store_true", help="start the web page too")
     parser.add_argument("--demo-port", type=int, default=7860, help="of the page")
+    _Setting(parser)("--log-format", _log_format, "text", "of what is printed: text, or json: one object a line")
     _add_limits(parser)
     _add_access(parser)
     options = parser.parse_args(arguments)
@@ -64,7 +65,13 @@ def _add_limits(parser: argparse.ArgumentParser) -> None:
 def _add_access(parser: argparse.ArgumentParser) -> None:
     access = parser.add_argument_group("access")
     add = _Setting(access)
-    add("--api-keys", Path, None, "file of `pneumonia keys`; with it every call but /health needs a key", FILE_VARIABLE)
+    add(
+        "--api-keys",
+        Path,
+        None,
+        "file of `pneumonia keys`; with it, calls but /health and /health/live need a key",
+        FILE_VARIABLE,
+    )
     access.add_argument(
         "--cors-origin",
         action="append",
@@ -93,6 +100,12 @@ class _Setting:
         self._group.add_argument(
             flag, type=read, default=os.environ.get(variable) or default, help=f"{text} [{variable}]"
         )
+
+
+def _log_format(text: str) -> str:
+    if text not in ("text", "json"):
+        raise ValueError(f"{text!r} is neither text nor json")
+    return text
 
 
 def _positive(text: str) -> int:

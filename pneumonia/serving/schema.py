@@ -9,12 +9,13 @@ _MEANING = {
     400: "`damaged_image`: the file is empty, truncated or inconsistent. `bad_request`: the body is no multipart form.",
     401: "`unauthorized`: the server has API keys, and the request has none of them.",
     408: "`slow_upload`: the body took longer than a request may.",
+    409: "`reload_under_way`: the server is starting, or changes its bundle already.",
     413: "`image_too_large`, `too_large`: more pixels or bytes than the server accepts.",
     415: "`unsupported_image`: a format or a kind of image that is not read.",
     422: "`invalid_request`: the field `file` is missing, or a parameter can't be read.",
-    500: "`internal_error`: the server failed; the request can be sent again.",
-    503: "`unavailable`: overloaded, and refused at once; Retry-After says in how many seconds to come again.",
-    504: "`timeout`: no worker took the request in time; it can be sent again.",
+    500: "`internal_error`: the server failed, or the worker that was at work on it ended; it can be sent again.",
+    503: "`unavailable`: overloaded or not ready, refused at once; Retry-After says in how many seconds to come again.",
+    504: "`timeout`: no worker answered in time; it can be sent again.",
 }
 
 
@@ -65,9 +66,23 @@ class ErrorBody(BaseModel):
 
 
 class HealthBody(BaseModel):
-    """Whether every worker can predict."""
+    """Whether films can be sent."""
 
     status: Literal["ok", "starting"]
+
+
+class LiveBody(BaseModel):
+    """The process that was asked runs."""
+
+    status: Literal["ok"]
+
+
+class ReloadBody(BaseModel):
+    """Which bundle is served, and which was."""
+
+    status: Literal["reloaded"]
+    old: str = Field(description="`name:version` before.")
+    new: str = Field(description="`name:version` now.")
 
 
 class OperatingPointBody(BaseModel):
@@ -98,6 +113,11 @@ class ModelInfoBody(BaseModel):
     synthetic: bool = Field(description="Trained on phantoms: it means nothing for people.")
     wandb_artifact: dict[str, Any] | None
     disclaimer: str
+
+
+REFUSED_RELOAD: dict[int | str, dict[str, Any]] = {
+    422: {"model": ErrorBody, "description": "`bundle_refused`: it is missing or damaged; the old one is served on."}
+}
 
 
 def error_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:

@@ -1,16 +1,18 @@
 """The server: LitServe with this project's endpoints, errors and metrics around the LitAPI."""
 
-import logging
-import signal
-import threading
-import time
+import contextlib
+import copy
+import multiprocessing
+import socket
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from multiprocessing import resource_tracker
 from multiprocessing.process import BaseProcess
+from pathlib import Path
 from typing import Any
 
 import litserve as ls
-from litserve.utils import WorkerSetupStatus
+import uvicorn
+from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
 from pneumonia import DISCLAIMER, __version__
@@ -20,15 +22,23 @@ from pneumonia.inference.engines.registry import AUTO, choose_engine
 from pneumonia.serving.admission import MULTIPART_OVERHEAD, Admission, Load, Places
 from pneumonia.serving.api import RadiographAPI
 from pneumonia.serving.authentication import KeyCheck
-from pneumonia.serving.endpoints import add_endpoints, add_error_handlers, add_predict, describe_keys
+from pneumonia.serving.channel import Channel
+from pneumonia.serving.crew import Model
+from pneumonia.serving.endpoints import add_endpoints, add_error_handlers, add_predict, add_reload, describe_keys
 from pneumonia.serving.keys import ApiKeys
-from pneumonia.serving.lifecycle import StopSignals
+from pneumonia.serving.lifecycle import HTTP_PROCESS, StopSignals
+from pneumonia.serving.logs import LogOptions
 from pneumonia.serving.middleware import RequestContext
+from pneumonia.serving.router import Router
+from pneumonia.serving.supervisor import Resolve, Supervisor
+from pneumonia.serving.vitals import Vitals
+from pneumonia.serving.worker import work
 
-ROUTES = frozenset({"/predict", "/health", "/model/info", "/metrics"})
+ROUTES = frozenset({"/predict", "/health", "/health/live", "/model/info", "/metrics"})
+# With keys only.
+ADMIN_ROUTES = frozenset({"/admin/reload"})
 # Of LitServe, and pages of FastAPI that run a CDN's scripts.
 _LEFT_OUT = frozenset({"/", "/info", "/health", "/docs", "/docs/oauth2-redirect", "/redoc"})
-_POLL = 0.05
 
 
 @dataclass(frozen=True)
@@ -60,79 +70,120 @@ class ServerOptions:
     engine: str = AUTO
 
 
-class _Server(ls.LitServer):  # type: ignore[misc]
-    """LitServer, whose processes end without a trace."""
+class Server(ls.LitServer):  # type: ignore[misc]
+    """LitServer's app and LitAPI, in processes that are supervised: LitServe ends with the first worker that does.
 
-    stop: StopSignals | None = None
-
-    def launch_inference_worker(self, lit_api: ls.LitAPI) -> list[BaseProcess]:
-        """Workers inherit that SIGINT is blocked: a terminal sends Ctrl+C to them too, and LitServe ends them."""
-        resource_tracker.ensure_running()  # starting it with the first worker would unblock the signal
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-        try:
-            workers: list[BaseProcess] = super().launch_inference_worker(lit_api)
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        return workers
-
-    def verify_worker_status(self) -> None:
-        """Return when a worker can predict. Raises `RuntimeError` when one ends before: LitServe would wait on."""
-        while WorkerSetupStatus.READY not in self.workers_setup_status.values():
-            if self.stop:
-                self.stop.check()
-            if not all(worker.is_alive() for worker in self.inference_workers):
-                raise RuntimeError("A worker ended before it was ready.")
-            time.sleep(_POLL)
-
-    def _start_server(self, *arguments: Any, **options: Any) -> dict[int, BaseProcess]:
-        if self.stop:
-            self.stop.check()
-        workers: dict[int, BaseProcess] = super()._start_server(*arguments, **options)
-        if self.stop:
-            self.stop.allow()
-        return workers
-
-    def _perform_graceful_shutdown(self, *arguments: Any) -> None:
-        # LitServe's own event ends with its manager, and the thread that watches the workers would fail on it.
-        self._shutdown_event = threading.Event()
-        self._shutdown_event.set()
-        super()._perform_graceful_shutdown(*arguments)
-
-
-def build_server(
-    bundle: Bundle, alias: str | None, options: ServerOptions, stop: StopSignals | None = None
-) -> ls.LitServer:
-    """A LitServer for a bundle, ready to `run` until `stop`.
-
-    `alias` is what the registry calls the bundle, if it came from one.
+    `router` is of a process that speaks HTTP, and there only.
     """
+
+    router: Router
+    vitals: Vitals
+    load: Load
+    options: ServerOptions
+    first: tuple[Bundle, str | None]
+
+    @property
+    def model(self) -> dict[str, Any]:
+        """What `GET /model/info` answers."""
+        return (getattr(self, "router", None) and self.router.model) or self.describe(*self.first)
+
+    def describe(self, bundle: Bundle, alias: str | None) -> dict[str, Any]:
+        """What it will answer once a bundle is served."""
+        return describe_model(bundle, alias, self.options.engine)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(self, app: FastAPI) -> AsyncIterator[None]:
+        """Of the app, in a process that speaks HTTP."""
+        del app
+        async with self.router.running():
+            yield
+
+    def serve(
+        self, stop: StopSignals, resolve: Resolve, folder: Path, log: LogOptions, host: str, port: int, **options: Any
+    ) -> None:
+        """Serve until a signal to stop; further options are uvicorn's.
+
+        `resolve` finds the bundle anew when that is asked for; `folder` is for the server's own copies of bundles.
+        """
+        self.litapi_connector.pre_setup()
+        # As long as a request may take, and somewhat longer than its own clocks.
+        options = {"timeout_graceful_shutdown": int(self.options.timeout) + 5, "log_level": log.level, **options}
+        if log.format == "json":
+            options["log_config"] = None
+        config = uvicorn.Config(app=self.app, host=host, port=port, **options)
+        listener = config.bind_socket()
+
+        def start_worker(model: Model, slot: int, end: socket.socket) -> BaseProcess:
+            api = copy.copy(self.lit_api)
+            api.bundle_directory = model.bundle.directory
+            process = multiprocessing.get_context("spawn").Process(
+                target=work, args=(api, slot, self.vitals, end, log), name=f"worker-{slot}"
+            )
+            process.start()
+            return process
+
+        def speak_http(index: int, end: socket.socket, parents: socket.socket) -> None:
+            parents.close()
+            stop.forked()
+            supervisor.close_ends()
+            self.app.response_queue_id = index
+            self.router = Router(index, self.vitals, Channel(end))
+            self.router.model = self.describe(*self.first)
+            uvicorn.Server(config).run(sockets=[listener])
+
+        def start_http(index: int, end: socket.socket, parents: socket.socket) -> BaseProcess:
+            process = multiprocessing.get_context("fork").Process(
+                target=speak_http, args=(index, end, parents), name=f"{HTTP_PROCESS}{index}"
+            )
+            process.start()
+            return process
+
+        supervisor = Supervisor(
+            self.options.workers,
+            self.vitals,
+            self.load,
+            start_worker,
+            start_http,
+            resolve,
+            self.describe,
+            folder,
+            self.options.timeout,
+            stop,
+        )
+        supervisor.run(*self.first)
+
+
+def build_server(bundle: Bundle, alias: str | None, options: ServerOptions) -> Server:
+    """A server for a bundle, ready to `serve`. `alias` is what the registry calls the bundle, if it came from one."""
     places = (options.max_concurrent, options.max_queue, options.max_bytes_in_flight)
     load = Load(*(Places(limit, processes=options.workers) for limit in places))
-    server = _Server(
+    server = Server(
         RadiographAPI(bundle.directory, options.limits, options.max_batch_size, options.engine),
         accelerator="cpu",
         workers_per_device=options.workers,
         timeout=options.timeout,
         middlewares=_middlewares(options, load),
     )
-    server.stop = stop
-    if stop:
-        stop.quiet(logging.getLogger("litserve.server"))
+    # Slots for the workers of a bundle, of the one that follows, and of one that ends.
+    server.vitals = Vitals(slots=3 * options.workers, processes=options.workers)
+    server.load, server.options, server.first = load, options, (bundle, alias)
     app = server.app
     app.title, app.version, app.description = "pneumonia", __version__, DISCLAIMER
     app.router.routes[:] = [route for route in app.router.routes if getattr(route, "path", "") not in _LEFT_OUT]
     add_error_handlers(app)
-    add_predict(app, load)
-    add_endpoints(app, server, {**describe_model(bundle, options.engine), "alias": alias})
+    add_predict(app, server, load)
+    add_endpoints(app, server, load)
     if options.keys:
+        add_reload(app, server)
         describe_keys(app)
     return server
 
 
-def describe_model(bundle: Bundle, engine: str = AUTO) -> dict[str, Any]:
+def describe_model(bundle: Bundle, alias: str | None, engine: str = AUTO) -> dict[str, Any]:
     """What `GET /model/info` answers."""
     return {
         **bundle.describe(),
+        "alias": alias,
         "engine": choose_engine(bundle, engine).name,
         "synthetic": bundle.synthetic,
         "wandb_artifact": bundle.provenance.get("wandb_artifact"),
@@ -150,5 +201,5 @@ def _middlewares(options: ServerOptions, load: Load) -> list[tuple[type, dict[st
         cors = {"allow_methods": ["GET", "POST"], "allow_headers": ["Authorization", "X-API-Key", "X-Request-ID"]}
         exposed = ["X-Request-ID", "Retry-After"]
         middlewares.append((CORSMiddleware, {"allow_origins": options.cors_origins, "expose_headers": exposed, **cors}))
-    middlewares.append((RequestContext, {"routes": ROUTES}))
+    middlewares.append((RequestContext, {"routes": ROUTES | ADMIN_ROUTES if options.keys else ROUTES}))
     return middlewares

@@ -7,8 +7,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 import psutil
@@ -35,6 +37,33 @@ class Running:
         """Its processes."""
         parent = psutil.Process(self.process.pid)
         return [parent, *parent.children(recursive=True)]
+
+    def workers(self) -> list[psutil.Process]:
+        """Those with an engine."""
+        return self._children("spawn_main")
+
+    def http_processes(self) -> list[psutil.Process]:
+        """Those that speak HTTP: forked, so that they are called as their parent."""
+        return self._children("pneumonia serve")
+
+    def _children(self, words: str) -> list[psutil.Process]:
+        found = []
+        for process in psutil.Process(self.process.pid).children():
+            with suppress(psutil.Error):
+                found += [process] if words in " ".join(process.cmdline()) else []
+        return found
+
+    def metric(self, sample: str, **options: Any) -> float:
+        """The value of `name{label="value"}`; 0 where it is not there yet."""
+        lines = httpx.get(f"{self.url}/metrics", timeout=30, **options).text.splitlines()
+        return next((float(line.rpartition(" ")[2]) for line in lines if line.rpartition(" ")[0] == sample), 0.0)
+
+    def eventually(self, holds: Callable[[], object], seconds: float = 60.0) -> None:
+        """Wait until it holds."""
+        deadline = time.monotonic() + seconds
+        while not holds():
+            assert time.monotonic() < deadline, f"in vain:\n{self.text}"
+            time.sleep(0.05)
 
     def wait_until_ready(self) -> None:
         deadline = time.monotonic() + READY

@@ -22,6 +22,7 @@ CLOSED = [
     "/predict",
     "/model/info",
     "/metrics",
+    "/admin/reload",
     "/openapi.json",
     "/docs",
     "/nowhere",
@@ -64,8 +65,9 @@ def test_nothing_else_than_health_answers_without_a_key(closed: "Running", path:
         assert response.headers["www-authenticate"].startswith("Bearer")
 
 
-def test_health_is_open(closed: "Running") -> None:
-    assert httpx.get(f"{closed.url}/health").json() == {"status": "ok"}
+@pytest.mark.parametrize("path", ["/health", "/health/live"])
+def test_health_is_open(closed: "Running", path: str) -> None:
+    assert httpx.get(closed.url + path).json() == {"status": "ok"}
 
 
 def test_a_wrong_key_is_told_no_more_than_none(closed: "Running", keys: dict[str, str]) -> None:
@@ -107,7 +109,7 @@ def test_generated_clients_learn_how_to_send_a_key(closed: "Running", keys: dict
     document = httpx.get(f"{closed.url}/openapi.json", headers={"X-API-Key": keys["study"]}).json()
     assert document["components"]["securitySchemes"]["key"] == {"type": "apiKey", "in": "header", "name": "X-API-Key"}
     security = {path: operation["security"] for path, each in document["paths"].items() for operation in each.values()}
-    assert security.pop("/health") == []
+    assert security.pop("/health") == security.pop("/health/live") == []
     assert all(each == [{"key": []}, {"bearer": []}] for each in security.values())
     assert "securitySchemes" not in httpx.get(f"{server}/openapi.json").json()["components"]
 

@@ -32,6 +32,14 @@ def test_what_is_there_anyhow_is_counted_beyond_the_limit() -> None:
     assert (places.taken, places.take(0)) == (5, False)
 
 
+def test_what_a_process_held_that_has_ended_is_given_back() -> None:
+    places = Places(5, processes=2)
+    places.add(0, 3)
+    places.add(1, 1)
+    places.forget(0)
+    assert places.taken == 1
+
+
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(1, 5), st.booleans())))
 def test_the_limit_holds_and_nothing_is_lost(steps: list[tuple[int, int, bool]]) -> None:
     places, held = Places(9, processes=4), []

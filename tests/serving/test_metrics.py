@@ -136,6 +136,21 @@ def test_a_refused_body_is_counted_too(talkative: "Running") -> None:
     assert gained(talkative.url, before, expected) == expected
 
 
+def test_what_is_taken_of_the_limits_and_which_bundle_is_served_can_be_read(talkative: "Running") -> None:
+    samples = scrape(talkative.url)
+    assert samples[key('pneumonia_places_limit{of="queue"}')] == 128
+    assert samples[key('pneumonia_places_taken{of="queue"}')] == samples[key("pneumonia_queue_length")] == 0
+    assert samples[key("pneumonia_workers_ready")] == 2
+    info = httpx.get(f"{talkative.url}/model/info").json()
+    assert samples[key(f'pneumonia_bundle_info{{name="{info["name"]}",version="{info["version"]}"}}')] == 1
+
+
+def test_every_metric_is_documented(talkative: "Running") -> None:
+    text = (Path(__file__).parents[2] / "docs" / "http.md").read_text()
+    families = text_string_to_metric_families(httpx.get(f"{talkative.url}/metrics").text)
+    assert not [family.name for family in families if f"`{family.name}" not in text]
+
+
 def test_the_exposition_is_valid_and_every_metric_explains_itself(talkative: "Running") -> None:
     response = httpx.get(f"{talkative.url}/metrics")
     assert response.headers["content-type"].startswith("text/plain; version=")

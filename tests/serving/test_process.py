@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx
-import psutil
 import pytest
 
 from pneumonia.bundle import GRAPH, MANIFEST, REFERENCE, graph_version, load_bundle, write_bundle
@@ -101,18 +100,6 @@ def test_a_signal_while_it_starts_ends_it_too(starter: "Start", processes: int, 
         time.sleep(0.01)
     assert server.end(number, group) == (0, [])
     assert_quiet(server)
-
-
-@pytest.mark.slow
-def test_a_worker_that_dies_ends_the_server_with_one_clear_line(starter: "Start") -> None:
-    server = starter()
-    family = server.family()
-    worker = next(process for process in family if any("spawn_main" in word for word in process.cmdline()))
-    worker.kill()
-    assert server.process.wait(timeout=60) == 1
-    assert not psutil.wait_procs(family, timeout=5)[1]
-    assert "pneumonia: error: A worker ended" in server.text
-    assert "Traceback" not in server.text
 
 
 def test_a_port_that_is_taken_is_told_in_one_line(command: "Command", bundle_dir: Path) -> None:

@@ -39,7 +39,13 @@ def test_it_lists_the_routes_that_are_counted(openapi: dict[str, Any]) -> None:
 
 def test_every_operation_has_an_id_of_its_own_a_summary_and_a_description(openapi: dict[str, Any]) -> None:
     operations = [operation for path in openapi["paths"].values() for operation in path.values()]
-    assert {operation["operationId"] for operation in operations} == {"predict", "health", "model_info", "metrics"}
+    assert {operation["operationId"] for operation in operations} == {
+        "predict",
+        "health",
+        "live",
+        "model_info",
+        "metrics",
+    }
     assert all(operation["summary"] and operation["description"] for operation in operations)
 
 

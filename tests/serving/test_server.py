@@ -8,40 +8,42 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 from fastapi.testclient import TestClient
-from litserve import LitServer
 
 from pneumonia.bundle import load_bundle
 from pneumonia.images import DEFAULT_LIMITS
 from pneumonia.serving.schema import ErrorBody
-from pneumonia.serving.server import ServerOptions, build_server
+from pneumonia.serving.server import Server, ServerOptions, build_server
+from pneumonia.serving.vitals import State
 
 if TYPE_CHECKING:
     from tests.serving.conftest import Running
 
 
 @pytest.fixture(scope="module")
-def built(bundle_dir: Path) -> LitServer:
+def built(bundle_dir: Path) -> Server:
     """A server that is built but has no processes."""
     return build_server(load_bundle(bundle_dir), "best", ServerOptions(workers=2, limits=DEFAULT_LIMITS))
 
 
 @pytest.mark.parametrize(
-    ("states", "status", "said"),
+    ("state", "status", "said"),
     [
-        ({}, 503, "starting"),
-        ({"predict_0": "ready", "predict_1": "starting"}, 503, "starting"),
-        ({"predict_0": "ready", "predict_1": "error"}, 503, "starting"),
-        ({"predict_0": "ready", "predict_1": "ready"}, 200, "ok"),
+        (State.STARTING, 503, "starting"),
+        (State.REPLACING, 503, "starting"),
+        (State.FAILING, 503, "starting"),
+        (State.READY, 200, "ok"),
     ],
 )
-def test_health_waits_for_every_worker(built: LitServer, states: dict[str, str], status: int, said: str) -> None:
-    built.workers_setup_status = states
-    response = TestClient(built.app).get("/health")
+def test_health_tells_whether_films_can_be_sent(built: Server, state: State, status: int, said: str) -> None:
+    built.vitals.report(state, workers_ready=1)
+    client = TestClient(built.app)
+    response = client.get("/health")
     assert (response.status_code, response.json()) == (status, {"status": said})
+    assert client.get("/health/live").status_code == 200
 
 
 def test_a_failure_of_the_server_itself_is_told_without_its_trace(
-    built: LitServer, monkeypatch: pytest.MonkeyPatch
+    built: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Without the folder that `pneumonia serve` makes for them there are no metrics to add up.
     monkeypatch.delenv("PROMETHEUS_MULTIPROC_DIR", raising=False)
@@ -57,7 +59,7 @@ def test_a_failure_of_the_server_itself_is_told_without_its_trace(
     assert "/" not in body.error.message
 
 
-def test_model_info_names_the_alias_it_was_asked_for_by(built: LitServer) -> None:
+def test_model_info_names_the_alias_it_was_asked_for_by(built: Server) -> None:
     assert TestClient(built.app).get("/model/info").json()["alias"] == "best"
 
 
@@ -87,7 +89,7 @@ class TestWithoutTorch:
     ) -> None:
         assert httpx.post(f"{talkative.url}/predict", files={"file": film}, timeout=60).status_code == 200
         maps = [Path(f"/proc/{process.pid}/maps").read_text() for process in talkative.family()]
-        assert len(maps) >= 6  # the parent, the queues, two that speak HTTP, two with an engine
+        assert len(maps) >= 6  # the parent, multiprocessing's tracker, two that speak HTTP, two with an engine
         assert sum("onnxruntime" in text for text in maps) >= 2
         assert not any("torch" in text for text in maps)
 

@@ -1,0 +1,172 @@
+"""A worker process: LitServe's loop around the LitAPI, fed by the HTTP processes over sockets of its own."""
+
+import os
+import selectors
+import signal
+import socket
+import threading
+import time
+from dataclasses import dataclass, field
+from queue import Empty
+from typing import Any
+
+from litserve.callbacks import CallbackRunner
+from litserve.loops.base import _SENTINEL_VALUE
+from litserve.utils import LitAPIStatus
+from starlette.exceptions import HTTPException
+
+from pneumonia.errors import PneumoniaError
+from pneumonia.serving.api import RadiographAPI
+from pneumonia.serving.channel import RECEIVED_BYTES, Channel, Unpacker, deliver, packed
+from pneumonia.serving.logs import LogOptions, log_to_stdout
+from pneumonia.serving.vitals import Vitals
+
+BEAT_SECONDS = 0.5
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def work(api: RadiographAPI, slot: int, vitals: Vitals, parent: socket.socket, log: LogOptions) -> None:
+    """Set up, say so, and answer until the parent says that it is enough, or is gone.
+
+    Signals that a terminal or a supervisor sends to every process are left to the parent.
+    """
+    for number in _SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+    os.environ["LITSERVE_WORKER_ID"] = str(slot)
+    log_to_stdout(log)
+    mailbox = Mailbox(Channel(parent), slot, vitals)
+    threading.Thread(target=mailbox.receive, name="mailbox", daemon=True).start()
+    try:
+        api.setup("cpu")
+    except (PneumoniaError, OSError, MemoryError) as error:
+        mailbox.parent.send(("failed", str(error)))
+        return
+    api.progress = mailbox.beat
+    mailbox.beat()
+    mailbox.parent.send(("ready",))
+    api.loop(api, "cpu", slot, mailbox, mailbox, {}, CallbackRunner())
+
+
+@dataclass
+class _Peer:
+    """An HTTP process."""
+
+    number: int
+    channel: socket.socket
+    unpacker: Unpacker = field(default_factory=Unpacker)
+
+
+class Mailbox:
+    """Queue and transport, for LitServe's loop: what the HTTP processes sent, in order, and the way back to them.
+
+    A thread of its own receives, so that uploads arrive while others are at work, and one that was given up is
+    dropped before its turn.
+    """
+
+    def __init__(self, parent: Channel, slot: int, vitals: Vitals) -> None:
+        self.parent, self._slot, self._vitals = parent, slot, vitals
+        self._peers: dict[int, _Peer] = {}
+        self._waiting: dict[str, tuple[int, float, Any]] = {}  # by uid, in the order of their arrival
+        self._changed = threading.Condition()
+        self._retired = False
+        self._at_work = 0
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(parent, selectors.EVENT_READ)
+
+    def beat(self) -> None:
+        """Say that the worker goes on."""
+        self._vitals.beat(self._slot)
+
+    def get(self, timeout: float) -> tuple[Any, ...]:
+        """The first upload of the next batch. Raises `Empty` when there is none for so many seconds."""
+        self._at_work, until = 0, time.monotonic() + timeout
+        while True:
+            self._vitals.beat(self._slot, at_work=0)
+            with self._changed:
+                self._changed.wait_for(self._has_news, timeout=min(BEAT_SECONDS, max(0.0, until - time.monotonic())))
+                if self._has_news() or time.monotonic() >= until:
+                    break
+        return self.get_nowait()
+
+    def get_nowait(self) -> tuple[Any, ...]:
+        """One more upload of the batch, or that it is enough. Raises `Empty` when there is neither."""
+        with self._changed:
+            if self._retired and not self._peers and not self._waiting:
+                return tuple(_SENTINEL_VALUE)
+            if not self._waiting:
+                raise Empty
+            uid = next(iter(self._waiting))
+            number, since, payload = self._waiting.pop(uid)
+        self._at_work += 1
+        self._vitals.beat(self._slot, self._at_work)
+        self._answer(number, ("took", uid))
+        return number, uid, since, payload
+
+    def send(self, item: Any, consumer_id: int) -> None:
+        """Send an answer. Of an error only its status goes along: what it says may be of the upload."""
+        uid, (data, status, *_) = item
+        if status == LitAPIStatus.OK:
+            self._answer(consumer_id, ("answer", uid, data))
+        else:
+            self._answer(consumer_id, ("error", uid, data.status_code if isinstance(data, HTTPException) else 500))
+
+    def receive(self) -> None:
+        """Receive until the process ends; in a thread of its own."""
+        while True:
+            for key, _ in self._selector.select():
+                if key.data is None:
+                    self._receive_from_parent()
+                else:
+                    self._receive_from(key.data)
+
+    def _receive_from_parent(self) -> None:
+        try:
+            messages = self.parent.receive()
+        except EOFError:
+            self._selector.unregister(self.parent)
+            messages = [(("retire",), None)]
+        for (kind, *details), channel in messages:
+            if kind == "peer" and channel is not None:
+                peer = _Peer(details[0], channel)
+                with self._changed:
+                    self._peers[peer.number] = peer
+                self._selector.register(channel, selectors.EVENT_READ, peer)
+            elif kind == "retire":
+                with self._changed:
+                    self._retired = True
+                    self._changed.notify()
+
+    def _receive_from(self, peer: _Peer) -> None:
+        try:
+            data = peer.channel.recv(RECEIVED_BYTES)
+        except ConnectionError:
+            data = b""
+        if not data:
+            self._forget(peer)
+            return
+        for kind, uid, *details in peer.unpacker.feed(data):
+            with self._changed:
+                if kind == "put":
+                    self._waiting[uid] = (peer.number, *details)
+                    self._changed.notify()
+                else:
+                    self._waiting.pop(uid, None)
+
+    def _forget(self, peer: _Peer) -> None:
+        """Nobody waits for what an HTTP process sent that is gone."""
+        self._selector.unregister(peer.channel)
+        with self._changed:
+            del self._peers[peer.number]
+            for uid in [uid for uid, item in self._waiting.items() if item[0] == peer.number]:
+                del self._waiting[uid]
+            self._changed.notify()
+        peer.channel.close()
+
+    def _answer(self, number: int, message: object) -> None:
+        with self._changed:
+            peer = self._peers.get(number)
+        if peer is not None:
+            deliver(peer.channel, packed(message))
+
+    def _has_news(self) -> bool:
+        return bool(self._waiting) or (self._retired and not self._peers)
