@@ -104,12 +104,13 @@ def run_load(
     seconds: float = float("inf"),
     count: int | None = None,
     check: Check = expect_success,
+    patience: float = 60.0,
 ) -> Load:
     """`ask` on an event loop of its own, uvloop's: it takes a third of the time of Python's."""
     import uvloop
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(ask(port, requests, clients, seconds=seconds, count=count, check=check))
+        return runner.run(ask(port, requests, clients, seconds=seconds, count=count, check=check, patience=patience))
 
 
 class _Run:
