@@ -22,8 +22,9 @@ class Ceiling:
         self.predictors = [Predictor(load_bundle(bundle), threads=1) for _ in range(threads)]
         self.batch = batch
 
-    def rate(self, films: Sequence[bytes], seconds: float) -> float:
-        """Predictions a second."""
+    def measure(self, films: Sequence[bytes], seconds: float) -> tuple[float, float]:
+        """Predictions a second, and CPU seconds a prediction."""
+        cpu = time.process_time()
         done, deadline = [0] * len(self.predictors), time.perf_counter() + seconds
         threads = [
             threading.Thread(target=self._work, args=(index, films, deadline, done)) for index in range(len(done))
@@ -32,7 +33,7 @@ class Ceiling:
             thread.start()
         for thread in threads:
             thread.join()
-        return sum(done) / seconds
+        return sum(done) / seconds, (time.process_time() - cpu) / max(1, sum(done))
 
     def _work(self, index: int, films: Sequence[bytes], deadline: float, done: list[int]) -> None:
         predictor, place = self.predictors[index], index * len(films) // len(done)
@@ -42,6 +43,6 @@ class Ceiling:
             predictions = predictor.predict([predictor.read(film) for film in batch])
             for prediction in predictions:
                 prediction.to_dict()
+            done[index] += len(predictions)
             if time.perf_counter() > deadline:
                 return
-            done[index] += len(predictions)

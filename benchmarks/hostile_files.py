@@ -12,6 +12,7 @@ from PIL import Image
 from pydicom import dcmwrite
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import (
+    UID,
     DigitalXRayImageStorageForPresentation,
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
@@ -62,7 +63,7 @@ def sound_films() -> dict[str, bytes]:
     }
 
 
-def dicom_file(pixels: "np.typing.NDArray[np.uint8]", syntax: str = ExplicitVRLittleEndian) -> bytes:
+def dicom_file(pixels: "np.typing.NDArray[np.uint8]", syntax: UID = ExplicitVRLittleEndian) -> bytes:
     """8-bit gray pixels as a DICOM file without a patient."""
     dataset = Dataset()
     dataset.file_meta = FileMetaDataset()

@@ -7,7 +7,7 @@ Without `--host` it starts a server of its own. Another host than this machine h
 
 import argparse
 import contextlib
-import csv
+import json
 import os
 import subprocess
 import sys
@@ -30,10 +30,11 @@ def main() -> None:
         code = subprocess.run(
             _words(host, options), cwd=PROJECT, env=_environment(options.data), check=False
         ).returncode
-    with (options.output / "locust_stats.csv").open(encoding="utf-8", newline="") as file:
-        total = next(row for row in csv.DictReader(file) if row["Name"] == "Aggregated")
-    print(f"{total['Request Count']} requests, {total['Failure Count']} failures: {options.output / 'report.html'}")
-    if code or int(total["Failure Count"]) or not int(total["Request Count"]):
+    # Of the CSV files the last seconds may be missing.
+    stats = json.loads((options.output / "locust.json").read_text(encoding="utf-8"))
+    requests, failures = (sum(row[key] for row in stats) for key in ("num_requests", "num_failures"))
+    print(f"{requests} requests, {failures} failures: {options.output / 'report.html'}")
+    if code or failures or not requests:
         sys.exit(1)
 
 
@@ -69,6 +70,7 @@ def _words(host: str, options: argparse.Namespace) -> list[str]:
         *(sys.executable, "-m", "locust", "--locustfile", "tests/load/locustfile.py", "--headless", "--host", host),
         *("--users", str(options.users), "--spawn-rate", str(options.users), "--run-time", f"{options.seconds}s"),
         *("--html", str(output / "report.html"), "--csv", str(output / "locust"), "--only-summary"),
+        *("--json-file", str(output / "locust")),
         *("--stop-timeout", "30", "--exit-code-on-error", "1"),
     ]
 

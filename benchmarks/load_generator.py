@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import count as counting
 from itertools import cycle
 from typing import cast
@@ -150,7 +151,7 @@ class _Run:
         while (first := self.next()) is not None:
             connection = _Connection(self, first, loop.create_future())
             try:
-                await loop.create_connection(lambda bound=connection: bound, "127.0.0.1", self.port)
+                await loop.create_connection(partial(_itself, connection), "127.0.0.1", self.port)
             except OSError:
                 self.fail(first[0], "no connection")
                 await asyncio.sleep(_RECONNECT)
@@ -185,7 +186,7 @@ class _Connection(asyncio.Protocol):
         if len(received) < self._needed or self._pending is None:
             return
         status, body, (index, _) = int(received[9:12]), bytes(received[self._body : self._needed]), self._pending
-        closes = b"\r\nconnection: close" in received[: self._body].lower()
+        closes = received.startswith(b"HTTP/1.0") or b"\r\nconnection: close" in received[: self._body].lower()
         received.clear()
         self._needed, self._pending = 0, None
         self.run.answered(index, status, body, self._asked)
@@ -216,6 +217,10 @@ class _Connection(asyncio.Protocol):
             return
         self._asked = time.perf_counter()
         self._transport.write(self._pending[1])
+
+
+def _itself(connection: _Connection) -> _Connection:
+    return connection
 
 
 def _content_length(head: bytes | bytearray) -> int:

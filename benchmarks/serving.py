@@ -52,7 +52,7 @@ def plain_words(port: int) -> list[str]:
 
 def measure(bundle: Path, scenarios: Sequence[Scenario], rounds: int, seconds: float) -> dict[str, Any]:
     """Everything but the profile, as `docs/serving.json` holds it."""
-    cores = len(os.sched_getaffinity(0))
+    cores, others = len(os.sched_getaffinity(0)), os.getloadavg()[0]
     ceiling = Ceiling(bundle, threads=cores, batch=CLIENTS // cores)
     with serve(plain_words) as plain, serve(pneumonia_serve(bundle)) as ours:
         servers = {"plain": plain, "ours": ours}
@@ -65,6 +65,7 @@ def measure(bundle: Path, scenarios: Sequence[Scenario], rounds: int, seconds: f
     return {
         "bundle": load_bundle(bundle).label,
         "cores": cores,
+        "others": others,
         "rounds": rounds,
         "seconds": seconds,
         "scenarios": {
@@ -87,13 +88,20 @@ def _loads(servers: dict[str, RunningServer], scenario: Scenario, seconds: float
 
 
 def _round(servers: dict[str, RunningServer], ceiling: Ceiling, scenario: Scenario, seconds: float) -> dict[str, Any]:
+    before = {name: _cpu(server) for name, server in servers.items()}
     loads = _loads(servers, scenario, seconds)
-    return {"loads": loads, "ceiling": ceiling.rate(scenario.films, seconds) if scenario.clients > 1 else None}
+    cpu = {name: (_cpu(server) - before[name]) / len(loads[name].latencies) for name, server in servers.items()}
+    rate, cpu["ceiling"] = ceiling.measure(scenario.films, seconds)
+    return {"loads": loads, "ceiling": rate, "cpu": cpu}
+
+
+def _cpu(server: RunningServer) -> float:
+    return sum(server.cpu_by_role().values())
 
 
 def _summary(rounds: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Medians over the rounds; ratios are taken within a round, as the machine's speed changes between them."""
-    found: dict[str, Any] = {}
+    found: dict[str, Any] = {"ceiling": {"rate": statistics.median(row["ceiling"] for row in rounds)}}
     for name in ("plain", "ours"):
         loads: list[Load] = [row["loads"][name] for row in rounds]
         found[name] = {
@@ -101,12 +109,12 @@ def _summary(rounds: Sequence[dict[str, Any]]) -> dict[str, Any]:
             "median_ms": 1000 * statistics.median(load.latency(0.5) for load in loads),
             "p99_ms": 1000 * statistics.median(load.latency(0.99) for load in loads),
         }
+    for name in ("plain", "ours", "ceiling"):
+        found[name]["cpu_ms"] = 1000 * statistics.median(row["cpu"][name] for row in rounds)
     pairs = [(row["loads"]["ours"], row["loads"]["plain"]) for row in rounds]
-    found["rate_of_plain"] = statistics.median(ours.rate / plain.rate for ours, plain in pairs)
+    found["rate_of_plain"] = statistics.median(ours.rate / max(plain.rate, 1e-9) for ours, plain in pairs)
     found["latency_of_plain"] = statistics.median(ours.latency(0.5) / plain.latency(0.5) for ours, plain in pairs)
-    if rounds[0]["ceiling"] is not None:
-        found["ceiling"] = {"rate": statistics.median(row["ceiling"] for row in rounds)}
-        found["rate_of_ceiling"] = statistics.median(row["loads"]["ours"].rate / row["ceiling"] for row in rounds)
+    found["rate_of_ceiling"] = statistics.median(row["loads"]["ours"].rate / row["ceiling"] for row in rounds)
     return found
 
 
