@@ -34,7 +34,7 @@ BUNDLE := $(ARTIFACTS)/bundles/$(EXPERIMENT)
 REPORT := $(ARTIFACTS)/reports/$(EXPERIMENT)
 EXPORT_OPTIONS ?=
 
-.PHONY: help train test test-quick serve lint types format bench reference documents study input-check bench-engines wheel constraints clean
+.PHONY: help train test test-quick serve lint types format bench bench-serve load abuse endurance reference documents study input-check bench-engines wheel constraints clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -149,6 +149,21 @@ bench-engines: $(DEV_ENV) $(TREE) ## speed and answers of every engine on held-o
 	$(VENV)/bin/python -m benchmarks.engines --bundle pneumonia/reference --data "$$(cat $(TREE))" \
 	  --cache-dir $(ARTIFACTS)/cache
 	$(MAKE) documents
+
+bench-serve: $(DEV_ENV) $(TREE) ## speed of the server against a plain one and the bundle alone, and where its time goes
+	$(VENV)/bin/python -m benchmarks.serving --data "$$(cat $(TREE))"
+	$(VENV)/bin/python -m benchmarks.serving --data "$$(cat $(TREE))" --profile
+	$(MAKE) documents
+
+load: $(DEV_ENV) $(TREE) ## Locust's users against a server that it starts, or LOAD_HOST=http://127.0.0.1:8000
+	$(VENV)/bin/python -m benchmarks.load --data "$$(cat $(TREE))" --output $(ARTIFACTS)/load \
+	  $(if $(LOAD_HOST),--host $(LOAD_HOST))
+
+abuse: $(DEV_ENV) ## 2,000 hostile files to a server, each followed by a film whose answer is known
+	$(VENV)/bin/python -m benchmarks.abuse
+
+endurance: $(DEV_ENV) $(TREE) ## 100,000 requests: nothing fails, and no process grows
+	$(VENV)/bin/python -m benchmarks.endurance --data "$$(cat $(TREE))"
 
 wheel: $(DEV_ENV) ## build a wheel, install it elsewhere, classify with it from outside the checkout
 	rm -rf dist && $(VENV)/bin/python -m build --quiet --wheel --outdir dist

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import engines, left_out
+from benchmarks.serving_table import serving_block
 from benchmarks.study import table
 from pneumonia.bundle import REFERENCE, Bundle, load_bundle
 from pneumonia.card import figures_table, robustness_table
@@ -26,6 +27,7 @@ def blocks() -> dict[str, tuple[str, str]]:
         "docs/left-out.md": ("left-out", left_out.table(_kept("left-out"))),
         "README.md": ("figures", _figures(bundle)),
         "docs/robustness.md": ("robustness", _robustness(bundle)),
+        "docs/serving.md": ("serving", serving_block(_kept("serving"))),
         "docs/study.md": ("study", table(_kept("study"))),
         "docs/engines.md": ("engines", _engines(_kept("engines"))),
     }

@@ -23,10 +23,10 @@ import torch
 import torch.nn.functional as F
 import yaml
 from PIL import Image
-from torch import nn
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
+from benchmarks.plain import plain_network, plain_transform
 from benchmarks.throughput import WARM_UP, Throughput
 from pneumonia.data.manifest import Manifest, scan_tree
 from pneumonia.data.splits import assign_splits
@@ -73,10 +73,7 @@ def ceiling_images_per_second(steps: int) -> float:
 
 def plain_images_per_second(manifest: Manifest, steps: int, batch: int = 32) -> float:
     """The loop that most people write."""
-    layers: list[nn.Module] = []
-    for inputs, outputs in ((3, 32), (32, 64), (64, 128), (128, 256)):
-        layers += [nn.Conv2d(inputs, outputs, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)]
-    network = nn.Sequential(*layers, nn.Flatten(), nn.Linear(256 * 14 * 14, 256), nn.ReLU(), nn.Linear(256, 2))
+    network = plain_network()
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-4)
     batches = _endless(DataLoader(_PlainFiles(manifest), batch_size=batch, shuffle=True, drop_last=True))
 
@@ -93,15 +90,7 @@ def plain_images_per_second(manifest: Manifest, steps: int, batch: int = 32) -> 
 class _PlainFiles(Dataset[tuple[torch.Tensor, int]]):
     def __init__(self, manifest: Manifest) -> None:
         self.paths, self.rows = manifest.paths(), manifest.rows
-        self.transform = transforms.Compose(
-            [
-                transforms.Resize((224, 224)),
-                transforms.RandomHorizontalFlip(),
-                transforms.RandomRotation(10),
-                transforms.ToTensor(),
-                transforms.Normalize([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]),
-            ]
-        )
+        self.transform = plain_transform(transforms.RandomHorizontalFlip(), transforms.RandomRotation(10))
 
     def __len__(self) -> int:
         return len(self.paths)

@@ -2,11 +2,12 @@
 
 What follows the end of a JPEG, PNG or WebP has to be padding (devices fill up blocks with 0 or 0xFF) or, after a JPEG,
 the previews that cameras append, JPEGs themselves. A TIFF or DICOM file has no such end: as in the others, marks are
-looked for that another program would find where they are. It takes 0.04 ms for a film of the public data set, a tenth
-of the time to decode it.
+looked for that another program would find where they are. It takes about a tenth of the time to decode the film.
 """
 
 import re
+
+import numpy as np
 
 from pneumonia.errors import DamagedImageError, UnsupportedImageError
 
@@ -17,15 +18,19 @@ _SCAN_ENDS = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
 _END_OF_IMAGE, _START_OF_SCAN = 0xD9, 0xDA
 _WITHOUT_LENGTH = frozenset({0x01, *range(0xD0, 0xD9)})
 # In lower case. The reader of each finds it by its mark, wherever that is, or within so many first bytes.
-_MARKS: dict[bytes, tuple[str, int | None]] = {
-    b"rar!\x1a\x07": ("a RAR archive", None),
-    b"7z\xbc\xaf\x27\x1c": ("a 7z archive", None),
-    b"<script": ("a script", None),
-    b"<!doctype html": ("a web page", None),
-    b"<?php ": ("a script", None),
-    b"<?php\n": ("a script", None),
-    b"%pdf-": ("a PDF document", 1024),
+_MARKS = {
+    b"rar!\x1a\x07": "a RAR archive",
+    b"7z\xbc\xaf\x27\x1c": "a 7z archive",
+    b"<script": "a script",
+    b"<!doctype html": "a web page",
+    b"<?php ": "a script",
+    b"<?php\n": "a script",
 }
+_MARKS_AT_BEGIN = {b"%pdf-": "a PDF document"}
+_BEGINNING = 1024
+_BLOCK = 2**16
+_FEW = 100
+_LONGEST_MARK = max(map(len, _MARKS))
 _ZIP_END, _ZIP_DIRECTORY = b"PK\5\6", b"PK\1\2"
 _ZIP_END_SIZE, _ZIP_COMMENT = 22, 0xFFFF
 # Pieces are walked in Python; no film has a hundredth as many. Cameras append two or three previews.
@@ -55,8 +60,24 @@ def refuse_preamble(data: bytes) -> None:
 
 
 def _marked(data: bytes) -> str | None:
-    lowered = data.lower()
-    return next((name for mark, (name, within) in _MARKS.items() if lowered.find(mark, 0, within) >= 0), None)
+    """The first of the marks that the data hold.
+
+    Python would look for each in turn, and in a copy in lower case: 0.8 ms for a film of 250 kB. Its first two letters
+    are compared at all places at once, and what follows only where they are; a block at a time, for the cache's sake.
+    """
+    begin = data[:_BEGINNING].lower()
+    found = {name for mark, name in _MARKS_AT_BEGIN.items() if mark in begin}
+    for start in range(0, len(data), _BLOCK):
+        block = data[start : start + _BLOCK + _LONGEST_MARK]
+        # The bit that tells letters of either case apart. Other bytes become alike, too: hence the second look.
+        folded = np.frombuffer(block, dtype=np.uint8) | 0x20
+        for mark, name in _MARKS.items():
+            places = np.flatnonzero((folded[:-1] == mark[0]) & (folded[1:] == mark[1])).tolist()
+            if len(places) > _FEW:  # of bytes that are made to look like it
+                places = [block.lower().find(mark)]
+            if any(place >= 0 and block[place : place + len(mark)].lower() == mark for place in places):
+                found.add(name)
+    return next((name for name in (*_MARKS.values(), *_MARKS_AT_BEGIN.values()) if name in found), None)
 
 
 def _holds_zip(data: bytes) -> bool:

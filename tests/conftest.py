@@ -31,6 +31,7 @@ def pytest_configure() -> None:
     # Networks this small gain nothing from threads, and on a busy machine wait for each other a hundred times as long.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     settings.register_profile("project", deadline=None, max_examples=50)  # a busy machine is no failure
+    settings.register_profile("long", deadline=None, max_examples=5000)  # by --hypothesis-profile
     settings.load_profile("project")
     for variable in [name for name in os.environ if name.startswith("PNEUMONIA_") and name != MIRROR_VARIABLE]:
         os.environ.pop(variable)

@@ -42,8 +42,7 @@ def check_inputs(
 ) -> list[InputCheck]:
     """One check a radiograph; `embeddings` (N, D) are the network's."""
     images = np.stack([radiograph.pixels for radiograph in radiographs])
-    excesses = typicality.excess(images, embeddings)
-    margins, turns = typicality.turns(images)
+    excesses, margins, turns = typicality.excess_and_turns(images, embeddings)
     return [
         _check(radiograph, float(excess), float(margin), turn)
         for radiograph, excess, margin, turn in zip(radiographs, excesses, margins, turns, strict=True)
