@@ -1,8 +1,9 @@
 """In a process that speaks HTTP: which worker gets an upload, and what becomes of it when the worker ends.
 
 Each upload is with one worker. It goes to the one with least to do that has shown a sign of life; while none of its
-worker's is, it can move to another. A worker that ends takes along what it was at work on, which is answered by 500 at
-once, as it may be what ended it; what waited behind goes to another worker.
+worker's is, it can move to another. When a worker ends, what waited for it goes to another. So do, once, the films of a
+batch that it was at work on, since most of them have not ended it. A film that it was at work on alone, or that was
+with two workers that ended, is answered by 500 at once.
 """
 
 import asyncio
@@ -36,7 +37,13 @@ class Ticket:
     uid: str = field(default_factory=lambda: uuid.uuid4().hex)
     since: float = field(default_factory=time.monotonic)
     link: "_Link | None" = None
-    started: bool = False
+    position: int = 0  # in the batch of the worker that is at work on it, from 1; 0 for none
+    tried: bool = False  # a worker that was at work on it and others has ended
+
+    @property
+    def started(self) -> bool:
+        """Whether a worker is at work on it."""
+        return self.position > 0
 
 
 class _Link(asyncio.Protocol):
@@ -135,7 +142,7 @@ class Router:
         if ticket is None or ticket.answer.done():
             return
         if kind == "took":
-            ticket.started = True
+            ticket.position = details[0]
         elif kind == "answer":
             ticket.answer.set_result(details[0])
         else:
@@ -146,12 +153,17 @@ class Router:
         self._links.pop(link.number, None)
         if link in self._routed:
             self._routed.remove(link)
+        begun = [ticket for ticket in link.tickets.values() if ticket.started]
+        # Those of its batch that came by other HTTP processes are not seen here, their places are.
+        shared = len(begun) > 1 or any(ticket.position > 1 for ticket in begun)
         for ticket in list(link.tickets.values()):
-            if ticket.started:
-                if not ticket.answer.done():
-                    ticket.answer.set_exception(HTTPException(500))
-            else:
-                self._place(ticket)
+            if ticket.answer.done():
+                continue
+            if ticket.started and (ticket.tried or not shared):
+                ticket.answer.set_exception(HTTPException(500))
+                continue
+            ticket.tried, ticket.position = ticket.tried or ticket.started, 0
+            self._place(ticket)
         if not link.draining:
             self.parent.send(("lost", link.number))
 
@@ -167,20 +179,18 @@ class Router:
         self.vitals.give(link.slot, self.process, 1)
         link.send(("put", ticket.uid, ticket.since, ticket.payload))
 
-    def _take_back(self, ticket: Ticket) -> None:
+    def _take_back(self, ticket: Ticket, cancel: bool = True) -> None:
         self._waiting.pop(ticket.uid, None)
         if (link := ticket.link) is not None:
             ticket.link = None
             del link.tickets[ticket.uid]
             self.vitals.give(link.slot, self.process, -1)
-            if not ticket.started:
+            if cancel and not ticket.started:
                 link.send(("cancel", ticket.uid))
             link.close_if_drained()
 
     def _forget(self, ticket: Ticket) -> None:
-        # What was started and is done needs no cancelling; what was answered without a word that it was taken neither.
-        ticket.started = ticket.started or not ticket.answer.cancelled()
-        self._take_back(ticket)
+        self._take_back(ticket, cancel=ticket.answer.cancelled())
 
     def _best(self) -> _Link | None:
         if not self._routed:

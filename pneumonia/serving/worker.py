@@ -99,7 +99,7 @@ class Mailbox:
             number, since, payload = self._waiting.pop(uid)
         self._at_work += 1
         self._vitals.beat(self._slot, self._at_work)
-        self._answer(number, ("took", uid))
+        self._answer(number, ("took", uid, self._at_work))
         return number, uid, since, payload
 
     def send(self, item: Any, consumer_id: int) -> None:
