@@ -36,6 +36,7 @@ from pneumonia.data.manifest import Manifest, scan_tree
 from pneumonia.data.splits import assign_splits
 from pneumonia.evaluation.corruptions import CORRUPTIONS, MIDDLE_GRADE
 from pneumonia.evaluation.metrics import auroc
+from pneumonia.evaluation.operating_point import log_odds
 from pneumonia.evaluation.robustness_views import film_seed, lossless
 from pneumonia.export import export_graph, load_checkpoint
 from pneumonia.files import atomic_write, write_json
@@ -73,11 +74,9 @@ def held_out_views(manifest: Manifest, size: int, folder: Path) -> Images:
     return made
 
 
-def log_odds(engine: Engine, images: Images) -> Floats:
-    """(views, n) log-odds of pneumonia."""
-    logits = np.stack([run_in_batches(engine, np.ascontiguousarray(view)).logits for view in images]).astype(np.float64)
-    odds: Floats = np.logaddexp.reduce(logits[..., 1:], axis=2) - logits[..., 0]
-    return odds
+def log_odds_of_views(engine: Engine, images: Images) -> Floats:
+    """(views, n) log-odds of pneumonia, before any calibration."""
+    return np.stack([log_odds(run_in_batches(engine, np.ascontiguousarray(view)).logits, 1.0) for view in images])
 
 
 def judge(scores: Floats, labels: NDArray[np.int64]) -> dict[str, Any]:
@@ -177,7 +176,7 @@ def _scores(path: Path, images: Images, network: torch.nn.Module, threads: int) 
         graph = path.with_suffix(".onnx")
         with TRACING:
             export_graph(network, images.shape[-1], graph)
-        made = log_odds(OnnxRuntimeEngine(graph, threads), images)
+        made = log_odds_of_views(OnnxRuntimeEngine(graph, threads), images)
         graph.unlink()
         with atomic_write(path) as temporary, temporary.open("wb") as file:
             np.save(file, made)

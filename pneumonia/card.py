@@ -217,7 +217,8 @@ def _faithfulness(figures: Mapping[str, Any]) -> str:
         return ""
     return (
         "Blurring the hottest pixels first lowers the probability faster, and showing them first raises it faster, "
-        f"than random masks do, for {_cell(figures['both_beat'])} of {figures['n']} films called PNEUMONIA."
+        f"than random masks do, for {_cell(figures['both_beat'])} of {figures['n']} films called PNEUMONIA; the "
+        f"log-odds, which do not saturate, for {_cell(figures.get('log_odds', {}).get('both_beat'))}."
     )
 
 

@@ -74,7 +74,8 @@ def _faithfulness(figures: Mapping[str, Any]) -> str:
     head = ("", "Heatmap", "Random masks", "Films for which the heatmap beats them")
     return (
         f"<section><h2>Heatmaps</h2>{table(caption, head, rows)}"
-        f"<p>Both for {_share(figures['both_beat'])} of these films.</p></section>"
+        f"<p>Both for {_share(figures['both_beat'])} of these films; by the log-odds, which do not saturate, for "
+        f"{_share(figures['log_odds']['both_beat'])}.</p></section>"
     )
 
 

@@ -143,6 +143,18 @@ def positive_probability(logits: ArrayLike, temperature: float) -> Floats:
     return positive.clip(max=1.0)  # a sum of several kinds may round to more
 
 
+def log_odds(logits: ArrayLike, temperature: float) -> Floats:
+    """Of that probability, (n,): log(p / (1 - p)), which does not saturate. Raises what `fit_temperature` raises.
+
+    >>> log_odds([[0.0, 100.0]], temperature=2.0).tolist()
+    [50.0]
+    """
+    _check_temperature(temperature)
+    scores = _checked_logits(logits) / temperature
+    odds: Floats = np.logaddexp.reduce(scores[:, 1:], axis=1) - scores[:, 0]
+    return odds
+
+
 def fit_temperature(logits: ArrayLike, classes: ArrayLike) -> float:
     """The temperature that minimises the negative log-likelihood of `classes` (n,) given `logits` (n, k).
 

@@ -103,6 +103,7 @@ def test_names_of_classes_are_text_and_never_markup(make):
 def test_what_heatmaps_are_worth_is_said_beside_random_masks():
     areas = {"deletion": {"heatmap": 0.2, "random": 0.6}, "insertion": {"heatmap": 0.9, "random": 0.7}}
     beats = {"deletion_beats": share(0.5), "insertion_beats": share(0.75), "both_beat": share(0.25)}
+    beats["log_odds"] = {"both_beat": share(0.625)}
     page = Page(answers_section({"faithfulness": {"n": 1234, **areas, **beats}}))
     assert [cells[:3] for cells in page.rows[1:]] == [
         ["Deletion (smaller is better)", "0.200", "0.600"],
@@ -110,6 +111,7 @@ def test_what_heatmaps_are_worth_is_said_beside_random_masks():
     ]
     assert [cells[3].split()[0] for cells in page.rows[1:]] == ["0.500", "0.750"]
     assert "1,234 films called PNEUMONIA" in page.text
+    assert "which do not saturate, for 0.625" in page.text
 
 
 def test_where_there_was_no_heatmap_to_measure_the_page_says_so():

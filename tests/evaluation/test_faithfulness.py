@@ -71,7 +71,9 @@ def test_without_a_film_everything_is_undefined_and_said_so():
 
 def test_the_headline_says_how_often_both_beat_random_masks():
     figures = faithfulness_figures(AREAS, PATIENTS, resamples=20)
-    assert "beat random masks for 20.0% of 5 films called PNEUMONIA" in headline(figures)
+    said = headline({**figures, "log_odds": faithfulness_figures(AREAS[:1], PATIENTS[:1], resamples=20)})
+    assert "beat random masks for 100.0% of 5 films called PNEUMONIA, by the log-odds" in said
+    assert said.endswith("by the probability for 20.0%")
 
 
 def test_of_a_bundle_the_films_that_are_called_pneumonia_are_measured(figures, inputs):
@@ -79,7 +81,8 @@ def test_of_a_bundle_the_films_that_are_called_pneumonia_are_measured(figures, i
 
 
 def test_its_figures_have_the_form_that_is_promised(figures):
-    assert set(figures) == {"n", "deletion", "insertion", *SHARES}
+    assert set(figures) == {"n", "deletion", "insertion", *SHARES, "log_odds"}
+    assert set(figures["log_odds"]) == set(figures) - {"log_odds"}
     assert all(set(figures[name]) == {"value", "low", "high"} for name in SHARES)
     for name in ("deletion", "insertion"):
         assert set(figures[name]) == {"heatmap", "random"}
