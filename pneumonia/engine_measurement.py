@@ -108,6 +108,10 @@ def _opened(bundle: Bundle, name: str) -> Engine | None:
         return open_engine(bundle, name, _THREADS)
     except ConfigError:  # this processor can't
         return None
+    except (BundleError, ImportError):
+        if ENGINES[name].package == "onnxruntime":
+            raise
+        return None  # another runtime may be broken, or not read the graph: the bundle does without it
 
 
 def _as_json(engine: MeasuredEngine, fp32: MeasuredEngine) -> dict[str, Any]:

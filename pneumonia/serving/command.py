@@ -66,7 +66,7 @@ def main(arguments: list[str]) -> None:
 
         def resolve() -> tuple[Bundle, str | None]:
             found = resolve_bundle(options)
-            open_engine(found, engine, threads=1)
+            choose_engine(found, engine)  # its workers open it: what fails there is refused as well
             return found, chosen_alias(options)
 
         where = f"http://{options.host}:{options.port}"

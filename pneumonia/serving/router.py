@@ -39,6 +39,7 @@ class Ticket:
     link: "_Link | None" = None
     position: int = 0  # in the batch of the worker that is at work on it, from 1; 0 for none
     tried: bool = False  # a worker that was at work on it and others has ended
+    abandoned: bool = False  # nobody waits for the answer
 
     @property
     def started(self) -> bool:
@@ -122,7 +123,8 @@ class Router:
         return ticket
 
     def give_up(self, ticket: Ticket) -> None:
-        """Nobody waits for the answer: forget the upload, unless a worker is at work on it."""
+        """Nobody waits for the answer: forget the upload, or if a worker is at work on it, once that has ended."""
+        ticket.abandoned = True
         if not ticket.started:
             ticket.answer.cancel()
 
@@ -154,10 +156,13 @@ class Router:
         if link in self._routed:
             self._routed.remove(link)
         begun = [ticket for ticket in link.tickets.values() if ticket.started]
-        # Those of its batch that came by other HTTP processes are not seen here, their places are.
-        shared = len(begun) > 1 or any(ticket.position > 1 for ticket in begun)
+        # Those of its batch that came by other HTTP processes are not seen here; the worker's own count is, mostly.
+        shared = any(ticket.position > 1 for ticket in begun) or self.vitals.batch_of(link.slot) > 1
         for ticket in list(link.tickets.values()):
             if ticket.answer.done():
+                continue
+            if ticket.abandoned:
+                ticket.answer.cancel()
                 continue
             if ticket.started and (ticket.tried or not shared):
                 ticket.answer.set_exception(HTTPException(500))
@@ -177,7 +182,7 @@ class Router:
         ticket.link = link
         link.tickets[ticket.uid] = ticket
         self.vitals.give(link.slot, self.process, 1)
-        link.send(("put", ticket.uid, ticket.since, ticket.payload))
+        link.send(("put", ticket.uid, ticket.since, ticket.payload, ticket.tried))
 
     def _take_back(self, ticket: Ticket, cancel: bool = True) -> None:
         self._waiting.pop(ticket.uid, None)

@@ -110,6 +110,7 @@ class Server(ls.LitServer):  # type: ignore[misc]
         options = {"timeout_graceful_shutdown": int(self.options.timeout) + 5, "log_level": log.level, **options}
         if log.format == "json":
             options["log_config"] = None
+        described = self.describe(*self.first)  # now: the bundle's folder may be another's, or gone, later
         config = uvicorn.Config(app=self.app, host=host, port=port, **options)
         listener = config.bind_socket()
 
@@ -128,7 +129,7 @@ class Server(ls.LitServer):  # type: ignore[misc]
             supervisor.close_ends()
             self.app.response_queue_id = index
             self.router = Router(index, self.vitals, Channel(end))
-            self.router.model = self.describe(*self.first)
+            self.router.model = described
             uvicorn.Server(config).run(sockets=[listener])
 
         def start_http(index: int, end: socket.socket, parents: socket.socket) -> BaseProcess:

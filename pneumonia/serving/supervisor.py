@@ -97,6 +97,8 @@ class Supervisor:
             while not self.stop.pending:
                 self._step()
         finally:
+            if self._change is not None:
+                self._answer(self._change.asked, 503, error_body("unavailable", "The server stops.", ""))
             self._front.end(seconds=self.timeout + 10)
             self._crew.end(seconds=5)
 
@@ -227,8 +229,8 @@ class Supervisor:
             return
         try:
             self._change = _Change(self._model, self._copied(*self._resolve()), asked)
-        except (PneumoniaError, OSError) as error:
-            self._refuse(str(error), asked)
+        except Exception as error:  # a bundle from elsewhere may be odd in any way, and this process serves on
+            self._refuse(str(error) if isinstance(error, PneumoniaError) else type(error).__name__, asked)
 
     def _go_on_with_change(self) -> None:
         change = self._change

@@ -78,6 +78,10 @@ class Vitals:
         for slot in range(self.slots):
             self._given[slot * self._processes + process] = 0
 
+    def batch_of(self, slot: int) -> int:
+        """Uploads that a worker is at work on, or was when it ended; 0 once the parent has seen the end."""
+        return int(self._at_work[slot])
+
     @property
     def at_work(self) -> int:
         """Uploads that workers are at work on."""

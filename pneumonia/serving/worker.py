@@ -66,12 +66,18 @@ class Mailbox:
     def __init__(self, parent: Channel, slot: int, vitals: Vitals) -> None:
         self.parent, self._slot, self._vitals = parent, slot, vitals
         self._peers: dict[int, _Peer] = {}
-        self._waiting: dict[str, tuple[int, float, Any]] = {}  # by uid, in the order of their arrival
+        # By uid, in the order of their arrival; the last says whether a worker that was at work on it has ended.
+        self._waiting: dict[str, tuple[int, float, Any, bool]] = {}
         self._changed = threading.Condition()
         self._retired = False
-        self._at_work = 0
+        self._at_work, self._alone = 0, False
         self._selector = selectors.DefaultSelector()
         self._selector.register(parent, selectors.EVENT_READ)
+
+    @property
+    def waiting(self) -> int:
+        """How many uploads wait."""
+        return len(self._waiting)
 
     def beat(self) -> None:
         """Say that the worker goes on."""
@@ -89,14 +95,20 @@ class Mailbox:
         return self.get_nowait()
 
     def get_nowait(self) -> tuple[Any, ...]:
-        """One more upload of the batch, or that it is enough. Raises `Empty` when there is neither."""
+        """One more upload of the batch, or that it is enough. Raises `Empty` when there is neither.
+
+        One that may have ended a worker is a batch of its own: it is not to take others with it again.
+        """
         with self._changed:
             if self._retired and not self._peers and not self._waiting:
                 return tuple(_SENTINEL_VALUE)
             if not self._waiting:
                 raise Empty
-            uid = next(iter(self._waiting))
-            number, since, payload = self._waiting.pop(uid)
+            uid, (number, since, payload, tried) = next(iter(self._waiting.items()))
+            if self._at_work and (tried or self._alone):
+                raise Empty
+            del self._waiting[uid]
+            self._alone = tried
         self._at_work += 1
         self._vitals.beat(self._slot, self._at_work)
         self._answer(number, ("took", uid, self._at_work))

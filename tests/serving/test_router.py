@@ -1,8 +1,12 @@
 """What becomes of uploads when the worker that has them ends: the test holds the workers' ends of the sockets."""
 
 import asyncio
+import contextlib
 import socket
+import threading
+import time
 from collections.abc import Awaitable, Callable
+from queue import Empty
 
 import pytest
 from starlette.exceptions import HTTPException
@@ -10,6 +14,7 @@ from starlette.exceptions import HTTPException
 from pneumonia.serving.channel import RECEIVED_BYTES, Channel, Unpacker, packed, pair
 from pneumonia.serving.router import Router, Ticket
 from pneumonia.serving.vitals import State, Vitals
+from pneumonia.serving.worker import Mailbox
 
 WORKERS = 3
 Scenario = Callable[[Router, "list[WorkerEnd]"], Awaitable[None]]
@@ -118,3 +123,40 @@ def test_films_of_a_batch_get_a_second_chance_and_no_third(seen: list[int]) -> N
             assert await ticket.answer == "fine"
 
     played(scenario)
+
+
+def test_what_nobody_waits_for_any_more_is_not_tried_again() -> None:
+    async def scenario(router: Router, ends: list[WorkerEnd]) -> None:
+        tickets, worker = await all_at_one(router, ends, 2)
+        for position, ticket in enumerate(tickets, 1):
+            worker.say("took", ticket.uid, position)
+        await until(lambda: all(ticket.started for ticket in tickets))
+        router.give_up(tickets[0])
+        assert not tickets[0].answer.done()
+        worker.end.close()
+        await until(lambda: any(tickets[1].uid in end.received() for end in ends[1:]))
+        assert tickets[0].answer.cancelled()
+        assert not any(tickets[0].uid in end.received() for end in ends[1:])
+
+    played(scenario)
+
+
+def test_what_may_have_ended_a_worker_is_a_batch_of_its_own() -> None:
+    mine, theirs = pair()
+    parent, child = map(Channel, pair())
+    mailbox = Mailbox(child, 0, Vitals(slots=1, processes=1))
+    threading.Thread(target=mailbox.receive, daemon=True).start()
+    parent.send(("peer", 0), theirs)
+    for uid, tried in (("a", False), ("b", False), ("c", True), ("d", True), ("e", False)):
+        mine.sendall(packed(("put", uid, 0.0, None, tried)))
+    deadline = time.monotonic() + 30
+    while mailbox.waiting < 5 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    batches = []
+    while mailbox.waiting:
+        batch = [mailbox.get(timeout=1)[1]]
+        with contextlib.suppress(Empty):
+            while True:
+                batch.append(mailbox.get_nowait()[1])
+        batches.append(batch)
+    assert batches == [["a", "b"], ["c"], ["d"], ["e"]]
