@@ -180,7 +180,7 @@ def build_server(bundle: Bundle, alias: str | None, options: ServerOptions) -> S
     return server
 
 
-def describe_model(bundle: Bundle, alias: str | None, engine: str = AUTO) -> dict[str, Any]:
+def describe_model(bundle: Bundle, alias: str | None = None, engine: str = AUTO) -> dict[str, Any]:
     """What `GET /model/info` answers."""
     return {
         **bundle.describe(),
