@@ -14,17 +14,14 @@ No film of the test folder is read. Runs are kept: what was interrupted goes on 
 import argparse
 import itertools
 import json
-import os
 import re
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-import yaml
 
-from benchmarks.study import TRACING, train
+from benchmarks.study import TRACING, begin, study_parser, train
 from pneumonia.data.cache import open_cache
 from pneumonia.data.manifest import scan_tree
 from pneumonia.data.splits import assign_splits, recorded_splits
@@ -108,24 +105,14 @@ def table(results: dict[str, dict[str, Any]]) -> str:
 
 def main() -> None:
     """Train the variants without each series, several side by side, and write their table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=Path("data/chest_xray"))
-    parser.add_argument("--config", type=Path, default=Path("configs/cnn.yaml"), help="what the variants change")
-    parser.add_argument("--variants", type=Path, default=VARIANTS)
-    parser.add_argument("--only", nargs="*", help="names of variants (default: all)")
+    parser = study_parser(__doc__, VARIANTS, Path("docs/left-out.json"))
     parser.add_argument(
         "--series", nargs="*", choices=SERIES, default=list(SERIES), help="to leave out (default: each)"
     )
-    parser.add_argument("--work", type=Path, default=Path("artifacts/study"), help="where runs are kept")
-    parser.add_argument("--output", type=Path, default=Path("docs/left-out.json"), help="default: %(default)s")
     parser.add_argument("--views", type=int, default=ExportOptions.views, help="augmented copies of a validation film")
-    parser.add_argument("--threads", type=int, default=1, help="of a run")
-    parser.add_argument("--parallel", type=int, default=os.cpu_count() or 1, help="runs side by side")
     settings = parser.parse_args()
-    torch.set_num_threads(settings.threads)
-    study = yaml.safe_load(settings.variants.read_text(encoding="utf-8"))
-    settings.base, settings.rules, variants = study["base"], study["rules"], study["variants"]
-    chosen = {name: variant for name, variant in variants.items() if not settings.only or name in settings.only}
+    study, chosen = begin(settings)
+    settings.rules, variants = study["rules"], study["variants"]
     with ThreadPoolExecutor(settings.parallel) as pool:
         runs = list(itertools.product(chosen, settings.series))
         made = list(pool.map(lambda run: measure(run[0], chosen[run[0]], run[1], settings), runs))

@@ -72,7 +72,7 @@ class Load:
         return float(np.quantile(self.latencies, quantile)) if self.latencies else float("nan")
 
 
-async def ask(
+def run_load(
     port: int,
     requests: Sequence[bytes],
     clients: int,
@@ -85,33 +85,15 @@ async def ask(
     """Let clients ask in turn, each one request at a time, for so many seconds or until so many were asked.
 
     Requests are gone through from the first on, again and again. One without an answer within `patience` seconds, or
-    whose connection breaks, is a failure; the client then connects anew.
+    whose connection breaks, is a failure; the client then connects anew. The event loop is uvloop's, which takes a
+    third of the time of Python's.
     """
-    run = _Run(port, requests, seconds, count, check)
-    began, cpu = time.perf_counter(), time.process_time()
-    run.begin(began)
-    tasks = [asyncio.create_task(run.client(patience)) for _ in range(clients)]
-    await asyncio.gather(*tasks)
-    run.load.seconds = min(seconds, time.perf_counter() - began)
-    run.load.cpu = time.process_time() - cpu
-    return run.load
-
-
-def run_load(
-    port: int,
-    requests: Sequence[bytes],
-    clients: int,
-    *,
-    seconds: float = float("inf"),
-    count: int | None = None,
-    check: Check = expect_success,
-    patience: float = 60.0,
-) -> Load:
-    """`ask` on an event loop of its own, uvloop's: it takes a third of the time of Python's."""
     import uvloop
 
+    run = _Run(port, requests, seconds, count, check)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(ask(port, requests, clients, seconds=seconds, count=count, check=check, patience=patience))
+        runner.run(run.play(clients, patience))
+    return run.load
 
 
 class _Run:
@@ -123,8 +105,12 @@ class _Run:
         self._indices: Iterator[int] = counting() if count is None else iter(range(count))
         self._requests = cycle(requests)
 
-    def begin(self, now: float) -> None:
-        self._deadline = now + self.seconds
+    async def play(self, clients: int, patience: float) -> None:
+        began, cpu = time.perf_counter(), time.process_time()
+        self._deadline = began + self.seconds
+        await asyncio.gather(*(self.client(patience) for _ in range(clients)))
+        self.load.seconds = min(self.seconds, time.perf_counter() - began)
+        self.load.cpu = time.process_time() - cpu
 
     def next(self) -> tuple[int, bytes] | None:
         """The next request and its index; none at the end."""

@@ -89,7 +89,7 @@ def serve(words: Words, seconds: float = _READY) -> Iterator[RunningServer]:
         with log.open("wb") as output:
             process = subprocess.Popen(list(words(port)), cwd=PROJECT, stdout=output, stderr=subprocess.STDOUT)
         try:
-            _wait_until_ready(process, port, seconds, log)
+            wait_until_ready(process, f"http://127.0.0.1:{port}", seconds, log)
             yield RunningServer(process, port, time.perf_counter() - began, log)
         finally:
             _end(process)
@@ -103,11 +103,12 @@ def free_port() -> int:
         return port
 
 
-def _wait_until_ready(process: "subprocess.Popen[bytes]", port: int, seconds: float, log: Path) -> None:
+def wait_until_ready(process: "subprocess.Popen[bytes]", url: str, seconds: float, log: Path) -> None:
+    """Return when `/health` says so. Raises `RuntimeError` with the end of the log when it does not in time."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline and process.poll() is None:
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5) as answer:
+            with urllib.request.urlopen(f"{url}/health", timeout=5) as answer:  # noqa: S310 (a server that we started)
                 if answer.status == 200:
                     return
         except (urllib.error.URLError, OSError):
@@ -145,13 +146,10 @@ def _use(process: psutil.Process, leader: int) -> ProcessUse:
 
 
 def _role(process: psutil.Process, leader: int) -> str:
-    """What a process does: multiprocessing starts workers anew, and forks those that speak HTTP or hold the queues."""
+    """What a process does: multiprocessing starts workers anew, and forks those that speak HTTP."""
     if process.pid == leader:
         return "leader"
     words = " ".join(process.cmdline())
-    if "spawn_main" in words or "forkserver" in words:
+    if "spawn_main" in words:
         return "worker"
-    if "resource_tracker" in words:
-        return "tracker"
-    holds_queues = any("listener-" in str(each.laddr) for each in process.net_connections("unix"))
-    return "queues" if holds_queues else "http"
+    return "tracker" if "resource_tracker" in words else "http"

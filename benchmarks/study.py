@@ -200,22 +200,33 @@ def table(results: dict[str, dict[str, Any]]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def main() -> None:
-    """Run the variants, several side by side, and write their table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def study_parser(description: str | None, variants: Path, output: Path) -> argparse.ArgumentParser:
+    """The options of a study: what `train` and `begin` read."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path("data/chest_xray"))
     parser.add_argument("--config", type=Path, default=Path("configs/cnn.yaml"), help="what the variants change")
-    parser.add_argument("--variants", type=Path, default=VARIANTS)
+    parser.add_argument("--variants", type=Path, default=variants)
     parser.add_argument("--only", nargs="*", help="names of variants (default: all)")
     parser.add_argument("--work", type=Path, default=Path("artifacts/study"), help="where runs and views are kept")
-    parser.add_argument("--output", type=Path, default=Path("docs/study.json"), help="default: %(default)s")
+    parser.add_argument("--output", type=Path, default=output, help="default: %(default)s")
     parser.add_argument("--threads", type=int, default=1, help="of a run")
     parser.add_argument("--parallel", type=int, default=os.cpu_count() or 1, help="runs side by side")
-    settings = parser.parse_args()
+    return parser
+
+
+def begin(settings: argparse.Namespace) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What the file of the variants says, and of its variants those that are asked for."""
     torch.set_num_threads(settings.threads)
-    study = yaml.safe_load(settings.variants.read_text(encoding="utf-8"))
-    settings.base, variants = study["base"], study["variants"]
-    chosen = {name: variant for name, variant in variants.items() if not settings.only or name in settings.only}
+    study: dict[str, Any] = yaml.safe_load(settings.variants.read_text(encoding="utf-8"))
+    settings.base = study["base"]
+    only = settings.only or study["variants"]
+    return study, {name: variant for name, variant in study["variants"].items() if name in only}
+
+
+def main() -> None:
+    """Run the variants, several side by side, and write their table."""
+    settings = study_parser(__doc__, VARIANTS, Path("docs/study.json")).parse_args()
+    _, chosen = begin(settings)
     manifest = scan_tree(settings.data)
     held_out = manifest.select(assign_splits(manifest).validation)
     with ThreadPoolExecutor(settings.parallel) as pool:

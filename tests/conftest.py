@@ -1,12 +1,8 @@
 """What the tests share: a small tree of films, a run trained on it, its bundle, and a server of that bundle."""
 
 import os
-import socket
 import subprocess
 import sys
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,6 +10,8 @@ import numpy as np
 import pytest
 from hypothesis import settings
 from PIL import Image
+
+from benchmarks.server_process import free_port, pneumonia_serve, serve
 
 PROJECT = Path(__file__).parents[1]
 MIRROR_VARIABLE = "PNEUMONIA_TEST_MIRROR"
@@ -156,46 +154,14 @@ def mirror() -> Path:
     return path
 
 
-@pytest.fixture
-def free_port() -> int:
+@pytest.fixture(name="free_port")
+def unused_port() -> int:
     """A port of 127.0.0.1 that nothing listens on."""
-    return _free_port()
+    return free_port()
 
 
 @pytest.fixture(scope="session")
-def server(bundle_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def server(bundle_dir: Path) -> Iterator[str]:
     """Base URL of `pneumonia serve` on the bundle, in processes of its own."""
-    url, log = f"http://127.0.0.1:{(port := _free_port())}", tmp_path_factory.mktemp("server") / "log"
-    words = [sys.executable, "-m", "pneumonia", "serve", "--bundle", str(bundle_dir), "--port", str(port)]
-    with log.open("wb") as output:
-        process = subprocess.Popen([*words, "--workers", "1"], stdout=output, stderr=output)
-    try:
-        _wait_until_healthy(url, process, log)
-        yield url
-    finally:
-        process.terminate()
-        try:
-            process.wait(timeout=20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
-
-
-def _wait_until_healthy(url: str, process: "subprocess.Popen[bytes]", log: Path, seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline and process.poll() is None:
-        try:
-            with urllib.request.urlopen(f"{url}/health", timeout=5) as answer:
-                if answer.status == 200:
-                    return
-        except (urllib.error.URLError, OSError):
-            pass
-        time.sleep(0.1)
-    pytest.fail(f"the server did not start:\n{log.read_text(errors='replace')[-3000:]}")
+    with serve(pneumonia_serve(bundle_dir, "--workers", "1")) as running:
+        yield f"http://127.0.0.1:{running.port}"

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -15,6 +14,8 @@ from typing import Any
 import httpx
 import psutil
 import pytest
+
+from benchmarks.server_process import free_port, wait_until_ready
 
 READY = 60.0
 ENDED = 60.0
@@ -66,15 +67,8 @@ class Running:
             time.sleep(0.05)
 
     def wait_until_ready(self) -> None:
-        deadline = time.monotonic() + READY
-        while time.monotonic() < deadline and self.process.poll() is None:
-            try:
-                if httpx.get(f"{self.url}/health", timeout=5).status_code == 200:
-                    return
-            except httpx.TransportError:
-                pass
-            time.sleep(0.05)
-        pytest.fail(f"the server did not start:\n{self.text}")
+        """Return when it is."""
+        wait_until_ready(self.process, self.url, READY, self.log)
 
     def end(self, number: int = signal.SIGTERM, group: bool = False) -> tuple[int, list[psutil.Process]]:
         """Its exit code after a signal to it, or to all of its group, and which of its processes outlived it."""
@@ -90,9 +84,7 @@ def starter(bundle_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
     started: list[Running] = []
 
     def start(*options: object, bundle: bool = True, ready: bool = True, **process: object) -> Running:
-        with socket.socket() as listener:
-            listener.bind(("127.0.0.1", 0))
-            port = listener.getsockname()[1]
+        port = free_port()
         chosen = ["--bundle", str(bundle_dir)] if bundle else []
         words = ["serve", *chosen, "--port", str(port), "--workers", "2", *map(str, options)]
         log = tmp_path_factory.mktemp("serving") / "log"
