@@ -34,7 +34,7 @@ BUNDLE := $(ARTIFACTS)/bundles/$(EXPERIMENT)
 REPORT := $(ARTIFACTS)/reports/$(EXPERIMENT)
 EXPORT_OPTIONS ?=
 
-.PHONY: help train test coverage test-quick serve lint types format bench bench-serve load abuse endurance reference documents study input-check bench-engines wheel constraints clean
+.PHONY: help train test test-quick serve lint types format bench bench-serve load abuse endurance reference documents study input-check bench-engines wheel constraints clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -128,12 +128,8 @@ serve: $(SERVE_ENV) ## API on PORT and page on 7860, from the registry's best bu
 
 # ---- checks
 
-test: $(DEV_ENV) ## all tests
-	$(VENV)/bin/pytest --numprocesses 2 --dist loadfile
-
-# By itself: with tracing, a process of the parallel run ends without a word once it has had all the engines' libraries.
-coverage: $(DEV_ENV) ## all tests in one process, with coverage
-	$(VENV)/bin/pytest --cov --cov-report term
+test: $(DEV_ENV) ## all tests, with coverage
+	$(VENV)/bin/pytest --numprocesses 2 --dist loadfile --cov --cov-report term
 
 test-quick: $(DEV_ENV) ## the tests that take a minute
 	$(VENV)/bin/pytest -m 'not slow'

@@ -229,6 +229,25 @@ def test_it_reports_to_nobody_and_loads_no_torch(quantized_dir: Path, tmp_path: 
     assert list(tmp_path.rglob("*")) == []
 
 
+@pytest.mark.skipif(not ENGINES["openvino"].installed, reason="without openvino")
+@pytest.mark.skipif(sys.platform == "win32", reason="without SIGUSR1")
+def test_a_signal_is_handled_after_openvino_is_gone(bundle_dir: Path) -> None:
+    code = (
+        "import faulthandler, os, signal, sys, threading\n"
+        "from pathlib import Path\n"
+        "from pneumonia.inference.engines.openvino import OpenVinoEngine\n"
+        "faulthandler.enable()\n"
+        "signal.signal(signal.SIGUSR1, lambda *_: print('handled'))\n"
+        "engines = [OpenVinoEngine(Path(sys.argv[1]), 1)]\n"
+        "thread = threading.Thread(target=engines.clear)\n"
+        "thread.start(); thread.join()\n"
+        "os.kill(os.getpid(), signal.SIGUSR1)\n"
+    )
+    words = [sys.executable, "-c", code, str(load_bundle(bundle_dir).graph)]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stdout) == (0, "handled\n")
+
+
 class TestCommands:
     """What `--engine` and its environment variable do."""
 
