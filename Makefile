@@ -48,7 +48,7 @@ $(TRAIN_ENV): pyproject.toml constraints.txt
 
 $(DEV_ENV): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/$(INSTALL) '.[train,serve,demo,tracking,data,openvino,dev]'
+	$(VENV)/bin/$(INSTALL) '.[train,serve,demo,tracking,data,tune,openvino,docs,dev]'
 	touch $(TRAIN_ENV) $@
 
 $(SERVE_ENV): pyproject.toml constraints.txt
@@ -177,7 +177,7 @@ wheel: $(DEV_ENV) ## build a wheel, install it elsewhere, classify with it from 
 
 constraints: ## write constraints.txt anew: the newest versions that pyproject.toml admits
 	rm -rf $(ARTIFACTS)/constraints && $(PYTHON) -m venv $(ARTIFACTS)/constraints
-	env -u PIP_CONSTRAINT -u PIP_BUILD_CONSTRAINT $(ARTIFACTS)/constraints/bin/pip install --quiet '.[train,serve,demo,tracking,data,openvino,dev]'
+	env -u PIP_CONSTRAINT -u PIP_BUILD_CONSTRAINT $(ARTIFACTS)/constraints/bin/pip install --quiet '.[train,serve,demo,tracking,data,tune,openvino,docs,dev]'
 	{ grep '^#' constraints.txt; $(ARTIFACTS)/constraints/bin/pip freeze --all --exclude pneumonia --exclude pip | grep -v ' @ '; } > constraints.new
 	mv constraints.new constraints.txt
 
