@@ -17,8 +17,9 @@ except ModuleNotFoundError as error:
     ) from error
 
 from pneumonia.client.asynchronous import AsyncClient
+from pneumonia.client.descriptions import Cards, Validation
 from pneumonia.client.retries import DEFAULT_RETRIES, Retries
 from pneumonia.client.synchronous import Client
 from pneumonia.inference.prediction import Answer
 
-__all__ = ["DEFAULT_RETRIES", "Answer", "AsyncClient", "Client", "Retries"]
+__all__ = ["DEFAULT_RETRIES", "Answer", "AsyncClient", "Cards", "Client", "Retries", "Validation"]

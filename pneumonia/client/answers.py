@@ -25,16 +25,16 @@ _LONGEST_TEXT = 1000
 
 def read_prediction(response: httpx.Response) -> Prediction:
     """The prediction, its heatmap as PNG bytes where there is one. Raises `ApiError` and `ImageError`."""
-    answer = _content_of_ok(response)
+    answer = content_of_ok(response)
     try:
         return _prediction(answer)
     except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
-        raise _unexpected(response) from error
+        raise unexpected(response) from error
 
 
 def read_model_info(response: httpx.Response) -> dict[str, Any]:
     """What the server says of its model. Raises `ApiError`."""
-    return _content_of_ok(response)
+    return content_of_ok(response)
 
 
 def read_health(response: httpx.Response) -> Health:
@@ -42,7 +42,7 @@ def read_health(response: httpx.Response) -> Health:
     status = (_content(response) or {}).get("status")
     if (response.status_code, status) in ((200, "ok"), (503, "starting")):
         return cast(Health, status)
-    raise _unexpected(response) if response.status_code == 200 else _refusal(response)
+    raise unexpected(response) if response.status_code == 200 else _refusal(response)
 
 
 def lost(error: httpx.HTTPError, address: str, request_id: str) -> ApiError:
@@ -73,12 +73,13 @@ def retry_after(headers: httpx.Headers) -> float | None:
     return max(0.0, wait.total_seconds())
 
 
-def _content_of_ok(response: httpx.Response) -> dict[str, Any]:
+def content_of_ok(response: httpx.Response) -> dict[str, Any]:
+    """The JSON object of a 200. Raises `ApiError` and `ImageError` for anything else."""
     if response.status_code != 200:
         raise _refusal(response)
     content = _content(response)
     if content is None:
-        raise _unexpected(response)
+        raise unexpected(response)
     return content
 
 
@@ -95,7 +96,7 @@ def _refusal(response: httpx.Response) -> ApiError | ImageError:
     content = _content(response) or {}
     detail = content.get("error")
     if not isinstance(detail, dict) or not detail.get("code"):
-        return _unexpected(response)
+        return unexpected(response)
     code, message = _text(detail["code"]), _text(detail.get("message", ""))
     request_id = _text(content.get("request_id") or _request_id(response))
     if code in _IMAGE_ERRORS:
@@ -105,7 +106,8 @@ def _refusal(response: httpx.Response) -> ApiError | ImageError:
     return ApiError(message, code, response.status_code, request_id, retry_after(response.headers))
 
 
-def _unexpected(response: httpx.Response) -> ApiError:
+def unexpected(response: httpx.Response) -> ApiError:
+    """The error of an answer that is none of the API."""
     message = "The answer is not one of the API, but of another server or a proxy; check the address."
     seconds = retry_after(response.headers)
     return ApiError(message, UNEXPECTED_ANSWER, response.status_code, _request_id(response), seconds)

@@ -16,10 +16,14 @@ from pneumonia.client.calls import (
     Call,
     connection,
     health_call,
+    metrics_call,
+    model_card_call,
     model_info_call,
     predict_call,
     shown_address,
+    validation_call,
 )
+from pneumonia.client.descriptions import Cards, Validation
 from pneumonia.client.retries import DEFAULT_RETRIES, Attempts, Retries
 from pneumonia.errors import ApiError, ImageError
 from pneumonia.images import DEFAULT_LIMITS, Limits, read_bytes
@@ -82,6 +86,18 @@ class AsyncClient:
     async def model_info(self) -> dict[str, Any]:
         """As `Client.model_info`."""
         return await self._ask(model_info_call())
+
+    async def model_card(self) -> Cards:
+        """As `Client.model_card`."""
+        return await self._ask(model_card_call())
+
+    async def validation(self) -> Validation:
+        """As `Client.validation`."""
+        return await self._ask(validation_call())
+
+    async def metrics(self) -> str:
+        """As `Client.metrics`."""
+        return await self._ask(metrics_call())
 
     async def health(self) -> Health:
         """As `Client.health`."""

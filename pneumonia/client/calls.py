@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from pneumonia.client.answers import Health, read_health, read_model_info, read_prediction
+from pneumonia.client.descriptions import Cards, Validation, read_cards, read_metrics, read_validation
 from pneumonia.errors import ConfigError
 from pneumonia.inference.prediction import Prediction
 
@@ -53,6 +54,21 @@ def predict_call(film: bytes, heatmap: bool, request_id: str | None) -> Call[Pre
 def model_info_call() -> Call[dict[str, Any]]:
     """`GET /model/info`."""
     return Call("GET", "/model/info", read_model_info)
+
+
+def model_card_call() -> Call[Cards]:
+    """`GET /model/card`."""
+    return Call("GET", "/model/card", read_cards)
+
+
+def validation_call() -> Call[Validation]:
+    """`GET /model/validation`."""
+    return Call("GET", "/model/validation", read_validation)
+
+
+def metrics_call() -> Call[str]:
+    """`GET /metrics`."""
+    return Call("GET", "/metrics", read_metrics)
 
 
 def health_call() -> Call[Health]:

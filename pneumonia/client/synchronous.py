@@ -17,10 +17,14 @@ from pneumonia.client.calls import (
     Call,
     connection,
     health_call,
+    metrics_call,
+    model_card_call,
     model_info_call,
     predict_call,
     shown_address,
+    validation_call,
 )
+from pneumonia.client.descriptions import Cards, Validation
 from pneumonia.client.retries import DEFAULT_RETRIES, Attempts, Retries
 from pneumonia.errors import ApiError, ImageError
 from pneumonia.images import DEFAULT_LIMITS, Limits, read_bytes
@@ -99,6 +103,18 @@ class Client:
     def model_info(self) -> dict[str, Any]:
         """What `GET /model/info` says of the model: name, version, classes, operating point, metrics, provenance."""
         return self._ask(model_info_call(), threading.Event())
+
+    def model_card(self) -> Cards:
+        """What `GET /model/card` says: the model card and the data card, as Markdown."""
+        return self._ask(model_card_call(), threading.Event())
+
+    def validation(self) -> Validation:
+        """What the bundle answered for films of patients held out of its training, from `GET /model/validation`."""
+        return self._ask(validation_call(), threading.Event())
+
+    def metrics(self) -> str:
+        """What `GET /metrics` says, as Prometheus text."""
+        return self._ask(metrics_call(), threading.Event())
 
     def health(self) -> Health:
         """`ok` once every worker of the server can predict, `starting` before."""

@@ -8,10 +8,10 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
-from typing import Any
 
 from pneumonia.bundle import Bundle
 from pneumonia.serving.channel import Channel, pair
+from pneumonia.serving.described import Described
 from pneumonia.serving.lifecycle import StopSignals
 from pneumonia.serving.vitals import Vitals
 
@@ -22,10 +22,10 @@ _START_SECONDS = 120.0
 
 @dataclass(frozen=True, eq=False)
 class Model:
-    """A bundle as it is served: a copy of its own, which nobody changes, and what `GET /model/info` says of it."""
+    """A bundle as it is served: a copy of its own, which nobody changes, and what the server says of it."""
 
     bundle: Bundle
-    info: dict[str, Any]
+    described: Described
 
 
 StartWorker = Callable[[Model, int, socket.socket], BaseProcess]

@@ -11,6 +11,7 @@ from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, R
 from pneumonia.serving.admission import Load, predict_within
 from pneumonia.serving.api import Upload, read_upload
 from pneumonia.serving.authentication import OPEN_PATHS
+from pneumonia.serving.described import Described
 from pneumonia.serving.docs_page import POLICY, docs_page
 from pneumonia.serving.errors import error_response
 from pneumonia.serving.middleware import REQUEST_ID_HEADER, SECURITY_HEADERS
@@ -19,9 +20,11 @@ from pneumonia.serving.schema import (
     REFUSED_RELOAD,
     HealthBody,
     LiveBody,
+    ModelCardBody,
     ModelInfoBody,
     PredictionBody,
     ReloadBody,
+    ValidationBody,
     error_responses,
 )
 from pneumonia.serving.vitals import State, Vitals
@@ -43,8 +46,8 @@ class Served(Protocol):
         """To the workers, in a process that speaks HTTP."""
 
     @property
-    def model(self) -> dict[str, Any]:
-        """What `/model/info` answers."""
+    def described(self) -> Described:
+        """What is said of the bundle that is served."""
 
 
 def add_predict(app: FastAPI, server: "Served", load: Load) -> None:
@@ -92,7 +95,32 @@ def add_endpoints(app: FastAPI, server: "Served", load: Load) -> None:
     )
     async def model_info() -> JSONResponse:
         """Classes, operating point, metrics with intervals, provenance."""
-        return JSONResponse(server.model)
+        return JSONResponse(server.described.info)
+
+    @app.get(
+        "/model/card",
+        operation_id="model_card",
+        summary="The model card and the data card",
+        response_model=ModelCardBody,
+        responses=error_responses(401),
+    )
+    async def model_card() -> JSONResponse:
+        """What the model is for, how it was made and measured, and where it fails, as Markdown."""
+        return JSONResponse(server.described.card)
+
+    @app.get(
+        "/model/validation",
+        operation_id="model_validation",
+        summary="Its answers for the films that were held out of training",
+        response_model=ValidationBody,
+        responses=error_responses(401, 404),
+    )
+    async def model_validation(request: Request) -> JSONResponse:
+        """What any threshold would have decided can be counted from them. No film, name or patient is in it."""
+        validation = server.described.validation
+        if validation is None:
+            return error_response(404, _id_of(request), "The bundle does not hold its answers; export it again.")
+        return JSONResponse(validation)
 
     @app.get(
         "/metrics",
@@ -105,7 +133,8 @@ def add_endpoints(app: FastAPI, server: "Served", load: Load) -> None:
         """Prometheus text, over all processes."""
         from pneumonia.serving.metrics import SharedCollector, exposition
 
-        model = (str(server.model["name"]), str(server.model["version"]))
+        info = server.described.info
+        model = (str(info["name"]), str(info["version"]))
         content, content_type = exposition(SharedCollector(load, server.vitals, model))
         return Response(content, media_type=content_type)
 

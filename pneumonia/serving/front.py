@@ -72,7 +72,7 @@ class Front:
         self._routes += 1
         numbers = [worker.number for worker in workers]
         for http in [only] if only else self._processes:
-            http.channel.send(("route", self._routes, model.info, numbers))
+            http.channel.send(("route", self._routes, model.described, numbers))
         return self._routes
 
     def follow(self, route: int) -> bool:

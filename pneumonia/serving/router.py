@@ -21,6 +21,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from pneumonia.serving.channel import Channel, Unpacker, packed
+from pneumonia.serving.described import Described
 from pneumonia.serving.vitals import State, Vitals
 
 # A worker that is silent for this long gets nothing while another is not: it beats four times as often.
@@ -89,7 +90,7 @@ class Router:
 
     def __init__(self, process: int, vitals: Vitals, parent: Channel) -> None:
         self.process, self.vitals, self.parent = process, vitals, parent
-        self.model: dict[str, Any] = {}
+        self.described: Described | None = None
         self._links: dict[int, _Link] = {}
         self._routed: list[_Link] = []
         self._waiting: dict[str, Ticket] = {}
@@ -245,9 +246,9 @@ class Router:
         with contextlib.suppress(OSError):
             await asyncio.get_running_loop().create_unix_connection(lambda: link, sock=end)
 
-    def _route(self, token: int, model: dict[str, Any], numbers: list[int]) -> None:
+    def _route(self, token: int, described: Described, numbers: list[int]) -> None:
         """From here on uploads go to these workers; others finish what they have begun with."""
-        self.model = model
+        self.described = described
         self._routed = [link for number, link in self._links.items() if number in numbers]
         for link in list(self._links.values()):
             if link not in self._routed:

@@ -8,6 +8,7 @@ from pydantic import BaseModel, Field
 _MEANING = {
     400: "`damaged_image`: the file is empty, truncated or inconsistent. `bad_request`: the body is no multipart form.",
     401: "`unauthorized`: the server has API keys, and the request has none of them.",
+    404: "`not_found`: the bundle does not hold what is asked for, or there is nothing at this path.",
     408: "`slow_upload`: the body took longer than a request may.",
     409: "`reload_under_way`: the server is starting, or changes its bundle already.",
     413: "`image_too_large`, `too_large`: more pixels or bytes than the server accepts.",
@@ -113,6 +114,21 @@ class ModelInfoBody(BaseModel):
     synthetic: bool = Field(description="Trained on phantoms: it means nothing for people.")
     wandb_artifact: dict[str, Any] | None
     disclaimer: str
+
+
+class ModelCardBody(BaseModel):
+    """The cards of the bundle, as Markdown; null where it has none."""
+
+    model_card: str | None
+    data_card: str | None
+
+
+class ValidationBody(BaseModel):
+    """The bundle's answers for films of patients whom its training did not see, in no order that means anything."""
+
+    labels: list[Literal[0, 1]] = Field(description="1 for pneumonia.")
+    probabilities: list[float] = Field(description="Of pneumonia, calibrated; as many as there are labels.")
+    model: str = Field(description="`name:version` of the bundle.")
 
 
 REFUSED_RELOAD: dict[int | str, dict[str, Any]] = {

@@ -18,12 +18,13 @@ from starlette.middleware.cors import CORSMiddleware
 from pneumonia import DISCLAIMER, __version__
 from pneumonia.bundle import Bundle
 from pneumonia.images import Limits
-from pneumonia.inference.engines.registry import AUTO, choose_engine
+from pneumonia.inference.engines.registry import AUTO
 from pneumonia.serving.admission import MULTIPART_OVERHEAD, Admission, Load, Places
 from pneumonia.serving.api import RadiographAPI
 from pneumonia.serving.authentication import KeyCheck
 from pneumonia.serving.channel import Channel
 from pneumonia.serving.crew import Model
+from pneumonia.serving.described import Described, describe_model
 from pneumonia.serving.endpoints import add_endpoints, add_error_handlers, add_predict, add_reload, describe_keys
 from pneumonia.serving.keys import ApiKeys
 from pneumonia.serving.lifecycle import HTTP_PROCESS, StopSignals
@@ -34,7 +35,9 @@ from pneumonia.serving.supervisor import Resolve, Supervisor
 from pneumonia.serving.vitals import Vitals
 from pneumonia.serving.worker import work
 
-ROUTES = frozenset({"/predict", "/health", "/health/live", "/model/info", "/metrics"})
+ROUTES = frozenset(
+    {"/predict", "/health", "/health/live", "/model/info", "/model/card", "/model/validation", "/metrics"}
+)
 # With keys only.
 ADMIN_ROUTES = frozenset({"/admin/reload"})
 # Of LitServe, and pages of FastAPI that run a CDN's scripts.
@@ -83,12 +86,12 @@ class Server(ls.LitServer):  # type: ignore[misc]
     first: tuple[Bundle, str | None]
 
     @property
-    def model(self) -> dict[str, Any]:
-        """What `GET /model/info` answers."""
-        return (getattr(self, "router", None) and self.router.model) or self.describe(*self.first)
+    def described(self) -> Described:
+        """What is said of the bundle that is served."""
+        return (getattr(self, "router", None) and self.router.described) or self.describe(*self.first)
 
-    def describe(self, bundle: Bundle, alias: str | None) -> dict[str, Any]:
-        """What it will answer once a bundle is served."""
+    def describe(self, bundle: Bundle, alias: str | None) -> Described:
+        """What will be said once a bundle is served."""
         return describe_model(bundle, alias, self.options.engine)
 
     @contextlib.asynccontextmanager
@@ -129,7 +132,7 @@ class Server(ls.LitServer):  # type: ignore[misc]
             supervisor.close_ends()
             self.app.response_queue_id = index
             self.router = Router(index, self.vitals, Channel(end))
-            self.router.model = described
+            self.router.described = described
             uvicorn.Server(config).run(sockets=[listener])
 
         def start_http(index: int, end: socket.socket, parents: socket.socket) -> BaseProcess:
@@ -178,18 +181,6 @@ def build_server(bundle: Bundle, alias: str | None, options: ServerOptions) -> S
         add_reload(app, server)
         describe_keys(app)
     return server
-
-
-def describe_model(bundle: Bundle, alias: str | None = None, engine: str = AUTO) -> dict[str, Any]:
-    """What `GET /model/info` answers."""
-    return {
-        **bundle.describe(),
-        "alias": alias,
-        "engine": choose_engine(bundle, engine).name,
-        "synthetic": bundle.synthetic,
-        "wandb_artifact": bundle.provenance.get("wandb_artifact"),
-        "disclaimer": DISCLAIMER,
-    }
 
 
 def _middlewares(options: ServerOptions, load: Load) -> list[tuple[type, dict[str, Any]]]:

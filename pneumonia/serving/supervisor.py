@@ -17,6 +17,7 @@ from pneumonia.bundle import Bundle, load_bundle
 from pneumonia.errors import BundleError, PneumoniaError
 from pneumonia.serving.admission import Load
 from pneumonia.serving.crew import GRACE_SECONDS, Crew, Model, StartWorker, Worker, exit_of
+from pneumonia.serving.described import Described
 from pneumonia.serving.errors import error_body
 from pneumonia.serving.front import Front, HttpProcess, StartHttp
 from pneumonia.serving.lifecycle import StopSignals
@@ -30,7 +31,7 @@ _BACK_OFF_SECONDS = (0.0, 0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
 logger = logging.getLogger(__name__)
 
 Resolve = Callable[[], tuple[Bundle, str | None]]
-Describe = Callable[[Bundle, str | None], dict[str, Any]]
+Describe = Callable[[Bundle, str | None], Described]
 # An HTTP process that asked for another bundle, and its name for the request.
 Asked = tuple[HttpProcess, str]
 
@@ -56,7 +57,7 @@ class Supervisor:
         start_worker: see `Crew`.
         start_http: see `Front`.
         resolve: finds and verifies the bundle anew. Raises `PneumoniaError`.
-        describe: a bundle and its alias to what `GET /model/info` says.
+        describe: a bundle and its alias to what the server says of it.
         folder: for copies of bundles.
         timeout: seconds that a request may take.
         stop: tells when to stop, or to change the bundle.

@@ -8,7 +8,7 @@ from pneumonia import DISCLAIMER
 from pneumonia.bundle import load_bundle
 from pneumonia.demo.about import about, header, is_synthetic
 from pneumonia.demo.problems import DOWN
-from pneumonia.serving.server import describe_model
+from pneumonia.serving.described import describe_model
 
 FIGURE = {"value": 0.91234, "low": 0.85, "high": 0.95}
 
@@ -61,7 +61,7 @@ def test_the_operating_point_is_told_with_its_rule() -> None:
 
 
 def test_a_real_bundle_is_described(bundle_dir: Any) -> None:
-    markup = about(describe_model(load_bundle(bundle_dir)))
+    markup = about(describe_model(load_bundle(bundle_dir)).info)
     assert "Sensitivity" in markup
     assert "95% intervals" in markup
     assert "{" not in markup

@@ -44,6 +44,14 @@ def test_model_info_tells_what_bundle_is_loaded(server: str, bundle_dir: Path) -
     ModelInfoBody.model_validate(answer, strict=True)
 
 
+def test_the_cards_of_the_bundle_are_given_as_markdown(server: str, bundle_dir: Path) -> None:
+    answer = httpx.get(f"{server}/model/card").json()
+    assert answer == {
+        "model_card": (bundle_dir / "MODEL_CARD.md").read_text(encoding="utf-8"),
+        "data_card": (bundle_dir / "DATA_CARD.md").read_text(encoding="utf-8"),
+    }
+
+
 def test_a_prediction_has_the_fields_and_types_of_the_contract(server: str, film: bytes) -> None:
     response = post(server, film)
     assert response.status_code == 200

@@ -44,6 +44,8 @@ def test_every_operation_has_an_id_of_its_own_a_summary_and_a_description(openap
         "health",
         "live",
         "model_info",
+        "model_card",
+        "model_validation",
         "metrics",
     }
     assert all(operation["summary"] and operation["description"] for operation in operations)
