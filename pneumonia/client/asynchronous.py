@@ -46,10 +46,11 @@ class AsyncClient:
         timeout: float = DEFAULT_TIMEOUT,
         retries: Retries = DEFAULT_RETRIES,
         max_bytes: int = DEFAULT_LIMITS.max_bytes,
+        audience: str | None = None,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
         **httpx_options: Any,
     ) -> None:
-        self._http = httpx.AsyncClient(**connection(url, api_key, timeout), **httpx_options)
+        self._http = httpx.AsyncClient(**connection(url, api_key, timeout, audience), **httpx_options)
         self._address, self._retries, self._sleep = shown_address(url), retries, sleep
         self._limits = Limits(max_bytes=max_bytes)
 

@@ -11,6 +11,7 @@ import httpx
 
 from pneumonia.client.answers import Health, read_health, read_model_info, read_prediction
 from pneumonia.client.descriptions import Cards, Validation, read_cards, read_metrics, read_validation
+from pneumonia.client.identity import identity_for
 from pneumonia.errors import ConfigError
 from pneumonia.inference.prediction import Prediction
 
@@ -76,11 +77,12 @@ def health_call() -> Call[Health]:
     return Call("GET", "/health", read_health)
 
 
-def connection(url: str, api_key: str | None, timeout: float) -> dict[str, Any]:
+def connection(url: str, api_key: str | None, timeout: float, audience: str | None = None) -> dict[str, Any]:
     """What `httpx.Client` and `httpx.AsyncClient` are made of.
 
-    A user and password in the URL are sent as basic authentication, and taken out of it: httpx logs URLs. Raises
-    `ConfigError` for what is no URL of HTTP, and for a key that no header can carry.
+    A user and password in the URL are sent as basic authentication, and taken out of it: httpx logs URLs. Without
+    them, a service on Cloud Run, or the one of `audience`, gets the machine's identity token. Raises `ConfigError` for
+    what is no URL of HTTP, for a key that no header can carry, and for an audience that can't be served.
     """
     try:
         base = httpx.URL(url)
@@ -90,9 +92,11 @@ def connection(url: str, api_key: str | None, timeout: float) -> dict[str, Any]:
         raise ConfigError(f"{shown_address(url)!r} is no address such as http://127.0.0.1:8000")
     if api_key is not None and not _TOKEN.fullmatch(api_key):
         raise ConfigError("The API key is empty, or has spaces or characters that no header can carry.")
+    if base.userinfo and audience is not None:
+        raise ConfigError("The address has a user and password: it takes these, or an audience, but not both.")
     return {
         "base_url": base.copy_with(username="", password="") if base.userinfo else base,
-        "auth": (base.username, base.password) if base.userinfo else None,
+        "auth": (base.username, base.password) if base.userinfo else identity_for(base, audience),
         "headers": {} if api_key is None else {API_KEY_HEADER: api_key},
         "timeout": httpx.Timeout(timeout, connect=min(timeout, _SECONDS_TO_CONNECT)),
         # Films and keys go to the address that was given, and to no other.

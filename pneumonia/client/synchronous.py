@@ -42,6 +42,8 @@ class Client:
         timeout: seconds of silence after which an attempt is given up.
         retries: how often and how long a call that can succeed later is made again.
         max_bytes: of a file that is sent. The server has its own limits.
+        audience: sends the identity token that Google Cloud's metadata server gives for it. Without, a service at
+            https://*.run.app gets the token for its address where there is one.
         sleep: waits for some seconds; for tests.
         httpx_options: further ones of `httpx.Client`, such as `verify` or `proxy`.
 
@@ -57,10 +59,11 @@ class Client:
         timeout: float = DEFAULT_TIMEOUT,
         retries: Retries = DEFAULT_RETRIES,
         max_bytes: int = DEFAULT_LIMITS.max_bytes,
+        audience: str | None = None,
         sleep: Callable[[float], object] | None = None,
         **httpx_options: Any,
     ) -> None:
-        self._http = httpx.Client(**connection(url, api_key, timeout), **httpx_options)
+        self._http = httpx.Client(**connection(url, api_key, timeout, audience), **httpx_options)
         self._address, self._retries, self._sleep = shown_address(url), retries, sleep
         self._limits = Limits(max_bytes=max_bytes)
 

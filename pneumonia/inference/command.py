@@ -28,7 +28,8 @@ def main(arguments: list[str]) -> int:
     if options.url is not None:
         from pneumonia.inference.remote import api_key, classify_remotely
 
-        classify_remotely(options.url, api_key(options.api_key_file), paths, options.heatmaps is not None, lines.add)
+        key = api_key(options.api_key_file)
+        classify_remotely(options.url, key, paths, options.heatmaps is not None, lines.add, options.audience)
     else:
         from pneumonia.inference.predictor import Predictor
 
@@ -90,8 +91,14 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
         metavar="FILE",
         help=f"holds the key that the server at --url asks for (default: the variable {API_KEY_VARIABLE})",
     )
+    parser.add_argument(
+        "--audience",
+        help="send Google Cloud's identity token for it to the server at --url (one at https://*.run.app gets its own)",
+    )
     add_engine_option(parser)
     options = parser.parse_args(arguments)
+    if options.audience is not None and options.url is None:
+        parser.error("--audience is for a server: give its --url too")
     if options.api_key_file is not None and options.url is None:
         parser.error("--api-key-file is for a server: give its --url too")
     if options.engine is not None and options.url is not None:

@@ -31,20 +31,25 @@ def api_key(file: Path | None) -> str | None:
 
 
 def classify_remotely(
-    url: str, key: str | None, paths: Sequence[Path], heatmaps: bool, show: Callable[[Answer], None]
+    url: str,
+    key: str | None,
+    paths: Sequence[Path],
+    heatmaps: bool,
+    show: Callable[[Answer], None],
+    audience: str | None = None,
 ) -> None:
-    """`show` the answer for each path, in their order.
+    """`show` the answer for each path, in their order; `audience` is that of `Client`.
 
     Raises `ApiError` when the server can't be reached, is too busy, or is another than the API, and `ConfigError` when
     it refuses the key: the films that are left would fare no better.
     """
-    asyncio.run(_classify(url, key, paths, heatmaps, show))
+    asyncio.run(_classify(AsyncClient(url, key, audience=audience), key, paths, heatmaps, show))
 
 
 async def _classify(
-    url: str, key: str | None, paths: Sequence[Path], heatmaps: bool, show: Callable[[Answer], None]
+    connected: AsyncClient, key: str | None, paths: Sequence[Path], heatmaps: bool, show: Callable[[Answer], None]
 ) -> None:
-    async with AsyncClient(url, key) as client, aclosing(client.predict_many(paths, heatmaps)) as answers:
+    async with connected as client, aclosing(client.predict_many(paths, heatmaps)) as answers:
         async for answer in answers:
             if isinstance(answer, ApiError):
                 _stop_unless_of_one_film(answer, key)
