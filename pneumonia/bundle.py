@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pneumonia.errors import BundleError, ConfigError
+from pneumonia.evaluation.held_out import HeldOut, load_held_out
 from pneumonia.evaluation.operating_point import OperatingPoint
 from pneumonia.files import sha256_of, write_json
 
@@ -15,6 +16,7 @@ MANIFEST = "bundle.json"
 GRAPH = "model.onnx"
 QUANTIZED_GRAPH = "model.int8.onnx"
 TYPICALITY = "typicality.npz"
+VALIDATION = "validation.npz"
 CARD = "MODEL_CARD.md"
 REFERENCE = Path(__file__).parent / "reference"
 
@@ -56,6 +58,14 @@ class Bundle:
     def typicality(self) -> Path:
         """What the input check compares films with."""
         return self.directory / TYPICALITY
+
+    def held_out(self) -> HeldOut | None:
+        """What it answers for the films of its held-out patients; None where it was exported before they were kept.
+
+        Raises `BundleError` for a file that holds no such answers.
+        """
+        path = self.directory / VALIDATION
+        return load_held_out(path) if path.is_file() else None
 
     @property
     def label(self) -> str:
@@ -151,8 +161,9 @@ def _verify_files(directory: Path, content: dict[str, Any]) -> None:
     for name in (GRAPH, TYPICALITY):
         if name not in listed:
             raise BundleError(f"{directory / MANIFEST} lists no {name}; export the bundle again.")
-    if QUANTIZED_GRAPH not in listed and (directory / QUANTIZED_GRAPH).exists():
-        raise BundleError(f"{directory} holds a {QUANTIZED_GRAPH} that its {MANIFEST} does not list; pull it again.")
+    for name in (QUANTIZED_GRAPH, VALIDATION):
+        if name not in listed and (directory / name).exists():
+            raise BundleError(f"{directory} holds a {name} that its {MANIFEST} does not list; pull it again.")
     for name, expected in listed.items():
         path = directory / name
         if Path(name).name != name or not path.is_file():

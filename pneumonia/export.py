@@ -11,7 +11,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pneumonia.bundle import GRAPH, MANIFEST, QUANTIZED_GRAPH, TYPICALITY, Bundle, graph_version, write_bundle
+from pneumonia.bundle import (
+    GRAPH,
+    MANIFEST,
+    QUANTIZED_GRAPH,
+    TYPICALITY,
+    VALIDATION,
+    Bundle,
+    graph_version,
+    write_bundle,
+)
 from pneumonia.card import write_card
 from pneumonia.data.cache import open_cache
 from pneumonia.data.card import DATA_CARD, render_data_card
@@ -21,6 +30,7 @@ from pneumonia.engine_measurement import describe_engines, measure_engines
 from pneumonia.errors import BundleError, ConfigError, DataError
 from pneumonia.evaluation.agreement import AgreementLimits
 from pneumonia.evaluation.conformal import check_coverage, cross_coverage
+from pneumonia.evaluation.held_out import HeldOut, collect_held_out
 from pneumonia.evaluation.intervals import bootstrap_intervals
 from pneumonia.evaluation.operating_point import (
     OperatingPoint,
@@ -183,6 +193,7 @@ def export_bundle(options: ExportOptions) -> Bundle:
         answered = logits[0]
         if options.quantize:
             bundle, answered = _quantize(bundle, classifier.augmentation, train, held_out, options.limits)
+        _answers(answered, held_out, point).save(directory / VALIDATION)
         figures = _figures(answered, held_out, point, classes)
         bundle = replace(bundle, metrics={"validation": {**figures, "engine": choose_engine(bundle).name}})
         write_card(bundle)
@@ -304,6 +315,15 @@ def _quantize(
     engines = describe_engines(measured, limits, made)
     version = graph_version(bundle.graph, bundle.operating_point, bundle.quantized_graph)
     return replace(bundle, engines=engines, version=version), measured[engines["order"][0]].outputs.logits
+
+
+def _answers(logits: "NDArray[np.float32]", held_out: _Films, point: OperatingPoint) -> HeldOut:
+    return collect_held_out(
+        (held_out.classes > 0).astype(np.int64),
+        positive_probability(logits, point.temperature),
+        [row.patient for row in held_out.manifest.rows],
+        [row.sha256 for row in held_out.manifest.rows],
+    )
 
 
 def _figures(

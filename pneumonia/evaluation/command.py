@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from pneumonia import DISCLAIMER
-from pneumonia.bundle import Bundle, load_bundle, write_bundle
+from pneumonia.bundle import VALIDATION, Bundle, load_bundle, write_bundle
 from pneumonia.card import write_card
 from pneumonia.data.manifest import Manifest, scan_tree, summarise_failures
 from pneumonia.data.splits import Splits, recorded_splits
@@ -18,6 +18,7 @@ from pneumonia.errors import ConfigError, DataError, ImageError
 from pneumonia.evaluation import faithfulness, robustness
 from pneumonia.evaluation.answers import collect_answers
 from pneumonia.evaluation.faithfulness import measure_faithfulness
+from pneumonia.evaluation.held_out import collect_held_out
 from pneumonia.evaluation.inputs import EvaluationInput
 from pneumonia.evaluation.intervals import RESAMPLES
 from pneumonia.evaluation.log import log_evaluation
@@ -55,6 +56,8 @@ def main(arguments: list[str]) -> None:
     if choice.note:
         print(choice.note)  # noqa: T201
     manifest = scan_tree(options.data, progress=True)
+    if options.record and options.split == "validation":
+        _check_held_out(bundle, manifest)
     inputs = predict_split(bundle, manifest, options.split, progress=True, engine=choice.name)
     report = build_report(inputs, resamples=options.resamples)
     if options.robustness:
@@ -65,7 +68,7 @@ def main(arguments: list[str]) -> None:
     if options.log:
         log_evaluation(options.log, report)
     if options.record:
-        record_metrics(options.bundle, options.split, report)
+        record_metrics(options.bundle, options.split, report, inputs)
     _say_headline(options.output, report)
     if options.robustness:
         print(robustness.headline(report["robustness"]))  # noqa: T201
@@ -101,16 +104,23 @@ def predict_split(
         model={"name": bundle.name, "version": bundle.version, "engine": choose_engine(bundle, engine).name},
         sizes=[(row.width, row.height) for row in rows],
         answers=collect_answers(rows, predictions, bundle.classes) if predictions else None,
+        digests=[row.sha256 for row in rows],
     )
 
 
-def record_metrics(directory: Path, split: str, report: dict[str, Any]) -> Bundle:
-    """Put a report's figures into a bundle and its card; the bundle is replaced as a whole."""
+def record_metrics(directory: Path, split: str, report: dict[str, Any], inputs: EvaluationInput) -> Bundle:
+    """Put a report's figures into a bundle and its card; the bundle is replaced as a whole.
+
+    Of the validation films it keeps the answers as well: figures and answers are of one evaluation.
+    """
     with atomic_directory(directory, replace=True) as temporary:
         shutil.copytree(directory, temporary, dirs_exist_ok=True)
         bundle = load_bundle(temporary)
         figures = {**bundle.metrics.get(split, {}), **_recorded(report)}
         bundle = replace(bundle, metrics={**bundle.metrics, split: figures})
+        if split == "validation" and inputs.digests is not None:
+            held_out = collect_held_out(inputs.labels, inputs.probabilities, inputs.patients, inputs.digests)
+            held_out.save(temporary / VALIDATION)
         write_card(bundle)
         write_bundle(bundle)
     return replace(bundle, directory=directory)
@@ -125,6 +135,17 @@ def _recorded(report: dict[str, Any]) -> dict[str, Any]:
     if "robustness" in report:
         figures["robustness"] = robustness.summary(report["robustness"])
     return figures
+
+
+def _check_held_out(bundle: Bundle, manifest: Manifest) -> None:
+    """What a bundle keeps as its answers for held-out films must be of films that it was not trained on."""
+    digest = bundle.provenance.get("data", {}).get("digest")
+    if digest != manifest.digest:
+        raise DataError(
+            f"The films under {manifest.root} are not those that {bundle.label} was trained on (digest "
+            f"{manifest.digest[:12]}, not {str(digest)[:12]}): which of them it held out is not known, and nothing is "
+            "recorded. Name the tree of its training, or leave out --record."
+        )
 
 
 def _splits(bundle: Bundle, manifest: Manifest) -> Splits:

@@ -19,7 +19,7 @@ class EvaluationInput:
     probability of PNEUMONIA; `patients` one name a film; `pathogens` bacteria, virus or empty; `shared` (n,) whether
     the film's patient occurs in train as well. `temperature` and `threshold` are the operating point's,
     `data_digest` the manifest's, `model` has `name` and `version`, and `engine` where it is known. `sizes` are (width,
-    height) in pixels; `answers` what was answered beside the probability.
+    height) in pixels; `answers` what was answered beside the probability; `digests` the SHA-256 of each file.
 
     Raises `DataError` when there is no film, or one of them lacks one of these.
     """
@@ -38,12 +38,13 @@ class EvaluationInput:
     model: Mapping[str, str]
     sizes: Sequence[tuple[int, int]] | None = None
     answers: Answers | None = None
+    digests: Sequence[str] | None = None
 
     def __post_init__(self) -> None:
         labels, _ = checked(self.labels, self.probabilities)
         if not len(labels):
             raise DataError(f"The split {self.split!r} has no films to evaluate; choose another, or check the data.")
-        for name in ("paths", "patients", "pathogens", "shared", "sizes"):
+        for name in ("paths", "patients", "pathogens", "shared", "sizes", "digests"):
             column = getattr(self, name)
             if column is not None and len(column) != len(labels):
                 raise DataError(f"{len(column)} {name} for {len(labels)} films; give one for every film.")

@@ -7,14 +7,13 @@ from pathlib import Path
 from pneumonia.errors import RegistryError
 from pneumonia.files import atomic_directory
 from pneumonia.registry.base import CANDIDATE
-from pneumonia.registry.local import LocalRegistry
-from pneumonia.registry.resolve import REGISTRY_VARIABLE, registry_root
+from pneumonia.registry.resolve import REGISTRY_VARIABLE, open_registry, registry_root
 
 
 def main(arguments: list[str]) -> int:
     """Run one registry command."""
     parser = argparse.ArgumentParser(prog="pneumonia registry", description=__doc__)
-    parser.add_argument("--root", type=Path, default=registry_root(), help=f"the folder ({REGISTRY_VARIABLE})")
+    parser.add_argument("--root", default=registry_root(), help=f"the folder ({REGISTRY_VARIABLE})")
     commands = parser.add_subparsers(dest="command", required=True)
     push = commands.add_parser("push", help="add a bundle as the next version of its name")
     push.add_argument("directory", type=Path)
@@ -31,7 +30,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _push(options: argparse.Namespace) -> int:
-    registry = LocalRegistry(options.root)
+    registry = open_registry(options.root)
     entry = registry.push(options.directory, options.alias or [CANDIDATE])
     _say(f"pushed {entry.reference} {entry.aliases}")
     if options.promote:
@@ -43,13 +42,13 @@ def _push(options: argparse.Namespace) -> int:
 
 
 def _list(options: argparse.Namespace) -> int:
-    for entry in LocalRegistry(options.root).list():
+    for entry in open_registry(options.root).list():
         _say(f"{entry.reference:<20} {entry.bundle_version:<14} {entry.created}  {' '.join(entry.aliases)}")
     return 0
 
 
 def _pull(options: argparse.Namespace) -> int:
-    source = LocalRegistry(options.root).pull(options.reference)
+    source = open_registry(options.root).pull(options.reference)
     try:
         with atomic_directory(options.output) as temporary:
             shutil.copytree(source, temporary, dirs_exist_ok=True)
@@ -60,7 +59,7 @@ def _pull(options: argparse.Namespace) -> int:
 
 
 def _promote(options: argparse.Namespace) -> int:
-    _say(f"promoted {LocalRegistry(options.root).promote(options.reference).reference} to best")
+    _say(f"promoted {open_registry(options.root).promote(options.reference).reference} to best")
     return 0
 
 

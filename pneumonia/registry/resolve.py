@@ -5,16 +5,29 @@ import os
 from pathlib import Path
 
 from pneumonia.bundle import REFERENCE, Bundle, load_bundle
-from pneumonia.registry.base import BEST
+from pneumonia.errors import RegistryError
+from pneumonia.registry.base import BEST, Registry
 from pneumonia.registry.local import LocalRegistry
 
 REGISTRY_VARIABLE = "PNEUMONIA_REGISTRY"
 DEFAULT_REGISTRY = "artifacts/registry"
 
 
-def registry_root() -> Path:
-    """The local registry's folder: `PNEUMONIA_REGISTRY`, else `artifacts/registry`."""
-    return Path(os.environ.get(REGISTRY_VARIABLE) or DEFAULT_REGISTRY)
+def registry_root() -> str:
+    """Where the registry is: `PNEUMONIA_REGISTRY`, else `artifacts/registry`."""
+    return os.environ.get(REGISTRY_VARIABLE) or DEFAULT_REGISTRY
+
+
+def open_registry(where: Path | str | None = None) -> Registry:
+    """The registry at a place: a folder; without one, at `registry_root()`.
+
+    Raises `RegistryError` for a place of another kind, such as a URL.
+    """
+    place = str(registry_root() if where is None else where)
+    scheme, separator, _ = place.partition("://")
+    if separator:
+        raise RegistryError(f"There is no registry of the kind {scheme!r} ({place}): name a folder.")
+    return LocalRegistry(place)
 
 
 def add_bundle_options(parser: argparse.ArgumentParser) -> argparse._MutuallyExclusiveGroup:
@@ -36,8 +49,7 @@ def chosen_alias(options: argparse.Namespace) -> str | None:
         return None
     if options.registry is not None:
         return str(options.registry)
-    held = any(BEST in entry.aliases for entry in LocalRegistry(registry_root()).list())
-    return BEST if held else None
+    return None if open_registry().holder(BEST) is None else BEST
 
 
 def resolve_bundle(options: argparse.Namespace) -> Bundle:
@@ -45,4 +57,4 @@ def resolve_bundle(options: argparse.Namespace) -> Bundle:
     if options.bundle is not None:
         return load_bundle(options.bundle)
     alias = chosen_alias(options)
-    return load_bundle(REFERENCE if alias is None else LocalRegistry(registry_root()).pull(alias))
+    return load_bundle(REFERENCE if alias is None else open_registry().pull(alias))

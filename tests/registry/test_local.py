@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -31,34 +30,15 @@ input()
 for _ in range(times):
     registry.push(Path(sys.argv[3]), ["candidate"])
 """
-
-
-@pytest.fixture
-def registry(tmp_path: Path) -> LocalRegistry:
-    return LocalRegistry(tmp_path / "registry")
-
-
-@pytest.fixture
-def make(bundle_dir: Path, tmp_path: Path) -> Make:
-    """A bundle with another name, validation AUROC, data, or made of phantoms."""
-
-    def bundle(
-        name: str = "cnn", auroc: float | None = 0.9, data: str = "these", synthetic: bool = False, **options: Any
-    ) -> Path:
-        directory = tmp_path / "bundles" / f"{name}-{auroc}-{data}-{synthetic}"
-        shutil.copytree(bundle_dir, directory, dirs_exist_ok=True)
-        old = load_bundle(bundle_dir)
-        provenance = {**old.provenance, "synthetic": synthetic, "data": {**old.provenance["data"], "digest": data}}
-        metrics = {} if auroc is None else {"validation": {"auroc": {"value": auroc, "low": 0.0, "high": 1.0}}}
-        settings = {"name": name, "provenance": provenance, "metrics": metrics, **options}
-        write_bundle(replace(old, directory=directory, **settings))
-        return directory
-
-    return bundle
+PROMOTE = PUSH.replace('push(Path(sys.argv[3]), ["candidate"])', "promote(sys.argv[3])")
 
 
 def start_pushing(root: Path, directory: Path, times: int) -> "subprocess.Popen[str]":
-    words = [sys.executable, "-c", PUSH, root, times, directory]
+    return start(PUSH, root, times, directory)
+
+
+def start(code: str, *arguments: object) -> "subprocess.Popen[str]":
+    words = [sys.executable, "-c", code, *arguments]
     return subprocess.Popen(list(map(str, words)), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
@@ -85,7 +65,7 @@ def test_versions_of_a_name_are_counted_and_kept(registry: LocalRegistry, make: 
 
 
 def test_what_is_pulled_is_what_was_pushed(registry: LocalRegistry, make: Make) -> None:
-    directory = make(auroc=0.91)
+    directory = make(wrong=3)
     entry = registry.push(directory, ["candidate"])
     for reference in ("cnn:v1", "cnn:candidate", "candidate"):
         pulled = registry.pull(reference)
@@ -162,7 +142,7 @@ def test_an_entry_that_was_damaged_since_is_neither_pulled_nor_promoted(registry
     with (registry.pull("candidate") / GRAPH).open("ab") as graph:
         graph.write(b"\0")
     for use in (registry.pull, registry.promote):
-        with pytest.raises(RegistryError, match=r"candidate in .* is damaged"):
+        with pytest.raises(RegistryError, match=r" in .* is damaged"):
             use("candidate")
     assert not holders(registry, "best")
 
@@ -180,38 +160,9 @@ def test_a_damaged_index_is_an_error_and_is_not_written_over(
 
 
 def test_the_first_real_bundle_may_become_best(registry: LocalRegistry, make: Make) -> None:
-    registry.push(make(auroc=0.5), ["candidate"])
+    registry.push(make(wrong=100), ["candidate"])
     assert registry.promote("candidate").aliases == ["candidate", "best"]
     assert holders(registry, "best") == ["cnn:v1"]
-
-
-@pytest.mark.parametrize(("auroc", "becomes"), [(0.89, False), (0.9, True), (0.95, True)])
-def test_on_the_same_data_a_bundle_becomes_best_only_if_it_is_no_worse(
-    registry: LocalRegistry, make: Make, auroc: float, becomes: bool
-) -> None:
-    registry.push(make(auroc=0.9), [])
-    registry.promote("cnn:v1")
-    registry.push(make("other", auroc=auroc), [])
-    if becomes:
-        registry.promote("other:v1")
-    else:
-        with pytest.raises(RegistryError, match=r"AUROC 0\.8900 is below 0\.9000 of the present best"):
-            registry.promote("other:v1")
-    assert holders(registry, "best") == ["other:v1" if becomes else "cnn:v1"]
-
-
-def test_on_other_data_figures_do_not_compare_and_the_newer_becomes_best(registry: LocalRegistry, make: Make) -> None:
-    registry.push(make(auroc=0.9), [])
-    registry.promote("cnn:v1")
-    registry.push(make(auroc=0.6, data="others"), [])
-    assert registry.promote("cnn:v2").reference == "cnn:v2"
-
-
-def test_a_bundle_of_phantoms_never_becomes_best(registry: LocalRegistry, make: Make) -> None:
-    registry.push(make(synthetic=True), ["candidate"])
-    with pytest.raises(RegistryError, match="synthetic phantoms and is not promoted"):
-        registry.promote("candidate")
-    assert not holders(registry, "best")
 
 
 @pytest.mark.parametrize("synthetic", [True, False])
@@ -221,12 +172,99 @@ def test_nothing_becomes_best_without_being_promoted(registry: LocalRegistry, ma
     assert registry.list() == []
 
 
-def test_a_bundle_that_was_not_measured_does_not_replace_one_that_was(registry: LocalRegistry, make: Make) -> None:
+def test_who_did_what_when_and_why_is_kept(registry: LocalRegistry, make: Make) -> None:
+    registry.push(make(), ["candidate"])
+    registry.promote("candidate", reason="first of its kind")
+    registry.push(make("other"), [])
+    registry.alias("other:v1", "ward", reason="trial")
+    registry.unalias("ward", reason="trial is over")
+    history = registry.history()
+    assert [(event.action, event.reference, event.alias, event.previous, event.reason) for event in history] == [
+        ("push", "cnn:v1", "candidate", "", ""),
+        ("promote", "cnn:v1", "best", "", "first of its kind"),
+        ("push", "other:v1", "", "", ""),
+        ("alias", "other:v1", "ward", "", "trial"),
+        ("unalias", "other:v1", "ward", "other:v1", "trial is over"),
+    ]
+    assert all(event.when and event.who and not event.forced for event in history)
+    assert holders(registry, "ward") == []
+
+
+def test_best_is_neither_given_nor_taken_like_another_alias(registry: LocalRegistry, make: Make) -> None:
+    registry.push(make(), ["candidate"])
+    registry.promote("candidate")
+    for change in (lambda: registry.alias("cnn:v1", "best"), lambda: registry.unalias("best")):
+        with pytest.raises(RegistryError, match="'best' is given by"):
+            change()
+    with pytest.raises(RegistryError, match="There is no 'ward'"):
+        registry.unalias("ward")
+    assert holders(registry, "best") == ["cnn:v1"]
+
+
+def test_best_goes_back_step_by_step_to_what_held_it(registry: LocalRegistry, make: Make) -> None:
+    for name in ("one", "two", "three"):
+        registry.push(make(name), [])
+        registry.promote(f"{name}:v1")
+    for name in ("two", "one"):
+        assert registry.rollback(reason="it misled").reference == f"{name}:v1"
+        assert holders(registry, "best") == [f"{name}:v1"]
+    with pytest.raises(RegistryError, match="nothing held 'best' before"):
+        registry.rollback()
+    assert holders(registry, "best") == ["one:v1"]
+    registry.promote("three:v1")
+    assert registry.rollback().reference == "one:v1"
+    assert [event.reason for event in registry.history() if event.action == "rollback"] == ["it misled"] * 2 + [""]
+
+
+def test_best_does_not_go_back_to_what_was_damaged(registry: LocalRegistry, make: Make) -> None:
+    for name in ("one", "two"):
+        registry.push(make(name), [])
+        registry.promote(f"{name}:v1")
+    with (registry.root / "one" / "v1" / GRAPH).open("ab") as graph:
+        graph.write(b"\0")
+    with pytest.raises(RegistryError, match=r"one:v1 in .* is damaged"):
+        registry.rollback()
+    assert holders(registry, "best") == ["two:v1"]
+
+
+def test_a_registry_without_history_is_read_and_goes_on(registry: LocalRegistry, make: Make) -> None:
     registry.push(make(), [])
     registry.promote("cnn:v1")
-    registry.push(make(auroc=None), [])
-    with pytest.raises(RegistryError, match="carries no validation AUROC"):
-        registry.promote("cnn:v2")
+    index = registry.root / "registry.json"
+    [entry] = json.loads(index.read_text())["entries"]
+    del entry["metadata"]
+    index.write_text(json.dumps({"entries": [entry]}))
+    registry.push(make("other"), [])
+    registry.promote("other:v1")
+    assert registry.rollback().reference == "cnn:v1"
+
+
+def test_what_is_noted_of_an_entry_stays_with_it(registry: LocalRegistry, make: Make) -> None:
+    registry.push(make(), ["candidate"])
+    registry.annotate("candidate", {"staged": {"passed": True}, "note": "one"})
+    registry.annotate("cnn:v1", {"note": "two"})
+    assert registry.find("candidate").metadata == {"staged": {"passed": True}, "note": "two"}
+    registry.push(make(), ["candidate"])
+    assert registry.find("candidate").metadata == {}
+
+
+def test_a_version_is_not_given_again_when_it_was_removed_by_hand(registry: LocalRegistry, make: Make) -> None:
+    for _ in range(2):
+        registry.push(make(), [])
+    index = registry.root / "registry.json"
+    content = json.loads(index.read_text())
+    index.write_text(json.dumps({**content, "entries": content["entries"][:1]}))
+    assert registry.push(make(), []).reference == "cnn:v3"
+
+
+def test_an_entry_is_found_by_what_a_prediction_says_of_its_model(registry: LocalRegistry, make: Make) -> None:
+    directory = make()
+    for _ in range(2):
+        registry.push(directory, [])
+    version = load_bundle(directory).version
+    assert registry.find(f"cnn:{version}").reference == registry.find(version).reference == "cnn:v2"
+    with pytest.raises(RegistryError, match="There is no"):
+        registry.find(f"other:{version}")
 
 
 def test_pushing_from_many_processes_at_once_loses_nothing(registry: LocalRegistry, make: Make) -> None:
@@ -252,6 +290,21 @@ def test_promoting_and_pushing_at_once_loses_neither(registry: LocalRegistry, ma
     close(process)
     assert len(registry.list()) == 11
     assert holders(registry, "best") == ["cnn:v1"]
+
+
+def test_promoting_from_many_processes_at_once_records_every_step(registry: LocalRegistry, make: Make) -> None:
+    for name in ("one", "two"):
+        registry.push(make(name), [])
+    processes = [start(PROMOTE, registry.root, 6, f"{name}:v1") for name in ("one", "two", "one")]
+    for process in processes:
+        let_go(process)
+    for process in processes:
+        close(process)
+        assert process.returncode == 0
+    moves = [event for event in registry.history() if event.alias == "best"]
+    assert [event.previous for event in moves] == ["", *(event.reference for event in moves[:-1])]
+    assert holders(registry, "best") == [moves[-1].reference]
+    assert len(registry.history()) == 2 + len(moves)
 
 
 def test_a_push_that_is_killed_leaves_nothing_half(registry: LocalRegistry, make: Make) -> None:

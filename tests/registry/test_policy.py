@@ -1,0 +1,118 @@
+"""What may become best: no phantoms, nothing worse for the same films, and by force only with a reason."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pneumonia.bundle import load_bundle
+from pneumonia.errors import DataError, RegistryError
+from pneumonia.evaluation.held_out import HeldOut
+from pneumonia.registry.local import LocalRegistry
+from pneumonia.registry.policy import compare_answers
+from tests.registry.conftest import held_out
+
+Make = Callable[..., Path]
+
+
+def compare(candidate: HeldOut, best: HeldOut) -> list[str]:
+    return compare_answers(candidate, best, 0.5, 0.5).faults
+
+
+def best(registry: LocalRegistry) -> str | None:
+    entry = registry.holder("best")
+    return None if entry is None else entry.reference
+
+
+def test_a_bundle_that_answers_alike_is_no_worse() -> None:
+    assert compare(held_out(0.5), held_out(0.5)) == []
+
+
+def test_a_bundle_that_ranks_films_worse_is() -> None:
+    faults = compare(held_out(0.5, wrong=40), held_out(0.5, wrong=8))
+    assert [fault.partition(" (")[0] for fault in faults] == ["its AUROC is lower", "its decisions are worse"]
+    assert compare(held_out(0.5, wrong=8), held_out(0.5, wrong=40)) == []
+
+
+def test_a_lower_area_beyond_the_margin_is_worse_though_the_films_are_too_few_to_be_sure() -> None:
+    assert compare(held_out(0.5, wrong=3, films=60), held_out(0.5, wrong=1, films=60)) == [
+        "its AUROC is lower by more than 0.005"
+    ]
+
+
+def test_decisions_count_though_the_ranks_are_the_same() -> None:
+    answers = held_out(0.5)
+    comparison = compare_answers(answers, answers, 0.7, 0.5)
+    assert comparison.auroc.difference == 0
+    assert [fault.partition(" (")[0] for fault in comparison.faults] == ["its decisions are worse"]
+    assert "worse" not in str(comparison)
+
+
+def test_other_held_out_films_are_not_compared() -> None:
+    with pytest.raises(DataError, match="of its 400 held-out films and the other's 400, only 0 are the same"):
+        compare(held_out(0.5, data="these"), held_out(0.5, data="those"))
+
+
+def test_films_that_two_of_different_data_share_are_compared_when_they_are_many() -> None:
+    assert compare(held_out(0.5, films=400), held_out(0.5, films=100)) == []
+    with pytest.raises(DataError, match=r"only 98 are the same \(49 of the rarer label\)"):
+        compare(held_out(0.5, films=400), held_out(0.5, films=98))
+
+
+@pytest.mark.parametrize(("wrong", "becomes"), [(40, False), (8, True), (0, True)])
+def test_for_the_same_films_a_bundle_becomes_best_only_if_it_is_no_worse(
+    registry: LocalRegistry, make: Make, wrong: int, becomes: bool
+) -> None:
+    registry.push(make(wrong=8), [])
+    registry.promote("cnn:v1")
+    registry.push(make("other", wrong=wrong), [])
+    if becomes:
+        registry.promote("other:v1")
+        assert "no worse than cnn:" in registry.history()[-1].finding
+    else:
+        with pytest.raises(RegistryError, match=r"other:v1 .* is not promoted: it is worse than the present best, cnn"):
+            registry.promote("other:v1")
+    assert best(registry) == ("other:v1" if becomes else "cnn:v1")
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [({"data": "others"}, "Train and export both with the same"), ({"wrong": None}, "carries no answers")],
+)
+def test_what_can_not_be_compared_does_not_become_best(
+    registry: LocalRegistry, make: Make, options: dict[str, object], words: str
+) -> None:
+    registry.push(make(), [])
+    registry.promote("cnn:v1")
+    registry.push(make("other", **options), [])
+    with pytest.raises(RegistryError, match=words):
+        registry.promote("other:v1")
+    assert best(registry) == "cnn:v1"
+
+
+def test_a_person_may_decide_otherwise_and_gives_a_reason_that_is_kept(registry: LocalRegistry, make: Make) -> None:
+    registry.push(make(), [])
+    registry.promote("cnn:v1")
+    registry.push(make("other", wrong=40), [])
+    with pytest.raises(RegistryError, match="gives a reason"):
+        registry.promote("other:v1", force=True, reason=" ")
+    registry.promote("other:v1", force=True, reason="the other one fails on lateral films")
+    event = registry.history()[-1]
+    assert (event.forced, event.reason, event.previous) == (True, "the other one fails on lateral films", "cnn:v1")
+    assert "its AUROC is lower" in event.finding
+    assert best(registry) == "other:v1"
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_a_bundle_of_phantoms_never_becomes_best(registry: LocalRegistry, make: Make, force: bool) -> None:
+    registry.push(make(synthetic=True), ["candidate"])
+    with pytest.raises(RegistryError, match="synthetic phantoms and means nothing for people"):
+        registry.promote("candidate", force=force, reason="please")
+    assert best(registry) is None
+
+
+def test_the_label_of_a_bundle_is_of_the_bundle_that_was_refused(registry: LocalRegistry, make: Make) -> None:
+    directory = make(synthetic=True)
+    registry.push(directory, [])
+    with pytest.raises(RegistryError, match=rf"cnn:v1 \({load_bundle(directory).label}\) is not promoted"):
+        registry.promote("cnn:v1")
