@@ -30,7 +30,19 @@ def describe_model(bundle: Bundle, alias: str | None = None, engine: str = AUTO)
         "disclaimer": DISCLAIMER,
     }
     card = {"model_card": _text(bundle.directory / CARD), "data_card": _text(bundle.directory / DATA_CARD)}
-    return Described(info, card, None)
+    return Described(info, card, _validation(bundle))
+
+
+def _validation(bundle: Bundle) -> dict[str, Any] | None:
+    """The bundle's answers for its held-out films: neither which films nor which patients."""
+    held_out = bundle.held_out()
+    if held_out is None:
+        return None
+    return {
+        "labels": held_out.labels.tolist(),
+        "probabilities": held_out.probabilities.round(6).tolist(),
+        "model": bundle.label,
+    }
 
 
 def _text(path: Path) -> str | None:

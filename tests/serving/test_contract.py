@@ -4,17 +4,22 @@ import base64
 import io
 import json
 import re
+import shutil
 import socket
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx
 import pytest
+from fastapi.testclient import TestClient
 from PIL import Image
 
-from pneumonia.bundle import load_bundle
+from pneumonia.bundle import load_bundle, write_bundle
+from pneumonia.images import DEFAULT_LIMITS
 from pneumonia.serving.schema import ModelInfoBody, PredictionBody
+from pneumonia.serving.server import ServerOptions, build_server
 
 Draw = Callable[..., Image.Image]
 
@@ -50,6 +55,29 @@ def test_the_cards_of_the_bundle_are_given_as_markdown(server: str, bundle_dir: 
         "model_card": (bundle_dir / "MODEL_CARD.md").read_text(encoding="utf-8"),
         "data_card": (bundle_dir / "DATA_CARD.md").read_text(encoding="utf-8"),
     }
+
+
+def test_the_bundles_answers_for_held_out_films_are_given_without_films_or_patients(
+    server: str, bundle_dir: Path
+) -> None:
+    answer = httpx.get(f"{server}/model/validation").json()
+    bundle = load_bundle(bundle_dir)
+    held_out = bundle.held_out()
+    assert held_out is not None
+    assert set(answer) == {"labels", "probabilities", "model"}
+    assert answer["labels"] == held_out.labels.tolist()
+    assert answer["probabilities"] == pytest.approx(held_out.probabilities, abs=1e-6)
+    assert answer["model"] == bundle.label
+
+
+def test_a_bundle_without_them_is_a_documented_404(bundle_dir: Path, tmp_path: Path) -> None:
+    directory = shutil.copytree(bundle_dir, tmp_path / "bundle")
+    (directory / "validation.npz").unlink()
+    bundle = load_bundle(bundle_dir)
+    write_bundle(replace(bundle, directory=directory))
+    server = build_server(load_bundle(directory), None, ServerOptions(workers=1, limits=DEFAULT_LIMITS))
+    answer = TestClient(server.app, raise_server_exceptions=False).get("/model/validation")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (404, "not_found")
 
 
 def test_a_prediction_has_the_fields_and_types_of_the_contract(server: str, film: bytes) -> None:
