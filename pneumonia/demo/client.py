@@ -17,11 +17,16 @@ _Value = TypeVar("_Value")
 
 
 class ApiClient:
-    """The API at `url`, with at most `timeout` seconds of silence for an answer. One client serves many threads."""
+    """The API at `url`, with at most `timeout` seconds of silence for an answer. One client serves many threads.
 
-    def __init__(self, url: str, timeout: float = DEFAULT_TIMEOUT) -> None:
+    `api_key` is sent to this server only. Raises `ConfigError` for a key that can't be sent.
+    """
+
+    def __init__(self, url: str, api_key: str | None = None, timeout: float = DEFAULT_TIMEOUT) -> None:
+        self._with_key = api_key is not None
         self._client = Client(
             url,
+            api_key,
             timeout=timeout,
             # The visitor sees what is wrong at once, and decides whether to try again.
             retries=NO_RETRIES,
@@ -31,24 +36,23 @@ class ApiClient:
 
     def model_info(self) -> dict[str, Any] | Problem:
         """What `GET /model/info` says of the model, once the server is ready to predict."""
-        health = _or_problem(self._client.health)
+        health = self._or_problem(self._client.health)
         if isinstance(health, Problem):
             return health
-        return problems.STARTING if health == "starting" else _or_problem(self._client.model_info)
+        return problems.STARTING if health == "starting" else self._or_problem(self._client.model_info)
 
     def predict(self, film: bytes) -> Prediction | Problem:
         """The prediction for the bytes of a file, with its heatmap as PNG bytes. The file's name is not sent."""
-        return _or_problem(lambda: self._client.predict(film, heatmap=True))
+        return self._or_problem(lambda: self._client.predict(film, heatmap=True))
 
     def close(self) -> None:
         """Close what is open."""
         self._client.close()
 
-
-def _or_problem(ask: Callable[[], _Value]) -> _Value | Problem:
-    try:
-        return ask()
-    except ImageError as error:
-        return problems.of_image(error)
-    except ApiError as error:
-        return problems.of_api(error)
+    def _or_problem(self, ask: Callable[[], _Value]) -> _Value | Problem:
+        try:
+            return ask()
+        except ImageError as error:
+            return problems.of_image(error)
+        except ApiError as error:
+            return problems.of_api(error, self._with_key)

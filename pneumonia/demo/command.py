@@ -9,11 +9,15 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING
 
 from pneumonia import DISCLAIMER
+from pneumonia.demo.options import parse, shown_url
 from pneumonia.errors import ConfigError
 from pneumonia.images import DEFAULT_LIMITS
+
+if TYPE_CHECKING:
+    from pneumonia.demo.site import Site
 
 # Of the page's server, past which an upload is broken off; what lies between it and the limit gets a kinder answer.
 _MOST_BYTES = 2 * DEFAULT_LIMITS.max_bytes
@@ -23,7 +27,7 @@ _SECONDS_TO_STOP = 1
 
 def main(arguments: list[str]) -> None:
     """Show the page until SIGINT or SIGTERM."""
-    options = _parse(arguments)
+    options = parse(arguments)
     with _temporary_folder() as folder, _until_told_to_stop() as stop:
         _keep_to_this_machine(folder)
         _run(options, stop)
@@ -33,13 +37,13 @@ def _run(options: argparse.Namespace, stop: threading.Event) -> None:
     # Imported here: Gradio reads its environment when it is imported.
     from starlette.middleware import Middleware
 
-    from pneumonia.demo.client import ApiClient
+    from pneumonia.demo.document import OwnDocument
     from pneumonia.demo.page import build_page
     from pneumonia.demo.policy import StayHere
     from pneumonia.demo.style import CSS, HEAD, theme
 
-    client = ApiClient(options.url)
-    page = build_page(client)
+    site = _site(options)
+    page = build_page(site)
     host = f"[{options.host}]" if ":" in options.host else options.host
     try:
         page.launch(
@@ -61,7 +65,7 @@ def _run(options: argparse.Namespace, stop: threading.Event) -> None:
                 "docs_url": None,
                 "redoc_url": None,
                 "openapi_url": None,
-                "middleware": [Middleware(StayHere)],
+                "middleware": [Middleware(StayHere), Middleware(OwnDocument, say=site.say)],
             },
             theme=theme(),
             css=CSS,
@@ -71,45 +75,29 @@ def _run(options: argparse.Namespace, stop: threading.Event) -> None:
         raise ConfigError(
             f"Can't listen on {options.host}:{options.port}: another program may use it; choose another --port."
         ) from error
-    api = _without_password(options.url)
+    api = shown_url(options.url)
     print(f"Page on http://{host}:{options.port} for the API at {api}. {DISCLAIMER}", flush=True)  # noqa: T201
     stop.wait()
     # Gradio would wait for requests that are under way; what is left after a second is broken off with the process.
     threading.Thread(target=page.close, kwargs={"verbose": False}, daemon=True).start()
     page.server.thread.join(timeout=_SECONDS_TO_STOP)
-    client.close()
+    for model in site.models:
+        model.client.close()
 
 
-def _parse(arguments: list[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="pneumonia demo",
-        description=__doc__,
-        epilog=DISCLAIMER,
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
-    parser.add_argument("--url", type=_url, default="http://127.0.0.1:8000", help="of the API")
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
-    parser.add_argument("--port", type=_port, default=7860, help="of the page")
-    return parser.parse_args(arguments)
+def _site(options: argparse.Namespace) -> "Site":
+    """The page's language, clients and examples. Raises `ConfigError` for a key, folder or address of no use."""
+    from pneumonia.demo.client import ApiClient
+    from pneumonia.demo.examples import films_of, phantoms
+    from pneumonia.demo.site import Model, Site
+    from pneumonia.demo.strings import Strings
+    from pneumonia.inference.remote import api_key
 
-
-def _url(text: str) -> str:
-    parts = urlsplit(text)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise argparse.ArgumentTypeError(f"{text!r} is no address such as http://127.0.0.1:8000")
-    return text.rstrip("/")
-
-
-def _without_password(url: str) -> str:
-    parts = urlsplit(url)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
-
-
-def _port(text: str) -> int:
-    port = int(text)
-    if not 1 <= port <= 65535:
-        raise argparse.ArgumentTypeError(f"{text} is no port: 1 to 65535")
-    return port
+    say = Strings(options.language)
+    own = Model(say("compare.own"), ApiClient(options.url, api_key(options.api_key_file)))
+    others = [Model(name, ApiClient(url)) for name, url in options.other]
+    films = films_of(options.examples) if options.examples else ()
+    return Site(say, (own, *others), (*phantoms(say), *films), options.name)
 
 
 def _keep_to_this_machine(folder: Path) -> None:

@@ -8,21 +8,24 @@ from pathlib import Path
 from pneumonia.demo import problems
 from pneumonia.demo.overlay import data_uri, film_picture, heatmap_picture
 from pneumonia.demo.problems import Problem
+from pneumonia.demo.strings import Strings
 from pneumonia.errors import ImageError
 from pneumonia.images import read_radiograph
 
 
 @dataclass(frozen=True, eq=False)
 class Film:
-    """The file's bytes, as they go to the API; the picture to show, as a data URI; and what is said under it.
+    """The file's bytes, as they go to the API; the picture to show, as a data URI; and what is known of the film.
 
-    `aspect` is the film's width by its height.
+    `width` and `height` are the film's own, in pixels; the picture may be smaller.
     """
 
     data: bytes
     picture: str
-    aspect: float
-    caption: str
+    name: str
+    format: str
+    width: int
+    height: int
 
 
 def take_upload(path: Path) -> Film | Problem:
@@ -42,8 +45,8 @@ def take_upload(path: Path) -> Film | Problem:
 def make_film(data: bytes, name: str) -> Film:
     """A film of a file's bytes. Raises `ImageError`."""
     radiograph = read_radiograph(data)
-    caption = f"{name}, {radiograph.format}, {radiograph.width} x {radiograph.height} pixels"
-    return Film(data, data_uri(film_picture(radiograph.pixels)), radiograph.width / radiograph.height, caption)
+    picture = data_uri(film_picture(radiograph.pixels))
+    return Film(data, picture, name, radiograph.format, radiograph.width, radiograph.height)
 
 
 def colour_layer(heatmap: bytes | None) -> str | None:
@@ -54,15 +57,21 @@ def colour_layer(heatmap: bytes | None) -> str | None:
         return None
 
 
-def light_box(film: Film | None, layer: str | None = None, refused: str = "") -> str:
+def light_box(say: Strings, film: Film | None, layer: str | None = None, refused: str = "") -> str:
     """HTML of the dark area with the film, and the heatmap over it; `refused` names a file that can't be shown."""
     if film is None:
-        title, text = ("Can't be shown", html.escape(refused)) if refused else ("No film yet", "Choose a chest X-ray.")
+        title = say.html("film.refused" if refused else "film.none")
+        text = html.escape(refused) if refused else say.html("film.choose")
         return f'<div class="box empty"><p><strong>{title}</strong><br>{text}</p></div>'
     over = f'<img class="heat" src="{layer}" alt="">' if layer else ""
-    described = "The chosen film, with the heatmap over it" if layer else "The chosen film"
+    described = say.html("film.shown_with_heatmap" if layer else "film.shown")
     return (
-        f'<figure class="box"><div class="stack" style="--aspect:{film.aspect:.4f}">'
+        f'<figure class="box"><div class="stack" style="--aspect:{film.width / film.height:.4f}">'
         f'<img class="film" src="{film.picture}" alt="{described}">{over}</div>'
-        f"<figcaption>{html.escape(film.caption)}</figcaption></figure>"
+        f"<figcaption>{html.escape(caption(say, film))}</figcaption></figure>"
     )
+
+
+def caption(say: Strings, film: Film) -> str:
+    """What is said under a film: its file's name, format and size."""
+    return say("film.caption", name=film.name, format=film.format, width=film.width, height=film.height)

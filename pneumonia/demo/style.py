@@ -24,6 +24,8 @@ CSS = """
   background: currentColor; }
 .state.ready .dot { background: #1f9d6b; }
 .state.lost { color: var(--positive); }
+#tabs [role=tab] { color: var(--soft); }
+#tabs [role=tab][aria-selected=true] { color: var(--bar); font-weight: 600; }
 .synthetic-banner, .synthetic-note { background: var(--warn-ground); color: var(--warn-ink);
   border-left: 6px solid #e0a800; border-radius: 6px; padding: 10px 14px; }
 .html-container .synthetic-banner { margin-top: 12px; }
@@ -31,23 +33,23 @@ CSS = """
 .box { background: #05070a; border-radius: 12px; padding: 12px; display: flex; flex-direction: column; gap: 10px;
   align-items: center; justify-content: center; min-height: min(30vh, 300px); }
 @media (min-width: 768px) { .box.empty { min-height: min(62vh, 640px); } }
-@media (max-width: 767px) { #answer, #retry { order: -1; } }
+@media (max-width: 767px) { #read-answer, #read-retry { order: -1; } }
 .box .stack { position: relative; width: min(100%, calc(max(74vh, 300px) * var(--aspect))); }
 .box img { display: block; width: 100%; }
 .box .heat { position: absolute; inset: 0; height: 100%; opacity: var(--heat); pointer-events: none; }
 .box :is(figcaption, p) { color: #c3ccd6; font-size: 0.9rem; text-align: center; overflow-wrap: anywhere; }
 .box strong { color: #ffffff; font-size: 1.1rem; }
-#heatmap { gap: 8px; }
-#strength :is(.min_value, .max_value) { color: var(--soft); }
+.heatmap { gap: 8px; }
+.heatmap :is(.min_value, .max_value) { color: var(--soft); }
 .legend { display: flex; flex-wrap: wrap; gap: 4px 10px; align-items: center; }
 .legend .ramp { flex: none; width: 120px; height: 10px; border-radius: 5px; }
 
-#upload .wrap { min-height: 0; padding-top: 30px; flex-direction: row; flex-wrap: wrap; gap: 0.4em; font-size: 1rem;
+.upload .wrap { min-height: 0; padding-top: 30px; flex-direction: row; flex-wrap: wrap; gap: 0.4em; font-size: 1rem;
   justify-content: center; align-content: center; }
-#upload .wrap .icon-wrap { width: 24px; height: 24px; margin: 0; }
-#upload .wrap .or { color: var(--soft); }
-#examples { gap: 8px; align-items: center; }
-#examples-label { flex-basis: 100%; }
+.upload .wrap .icon-wrap { width: 24px; height: 24px; margin: 0; }
+.upload .wrap .or { color: var(--soft); }
+.examples { gap: 8px; align-items: center; }
+[id$=-examples-label] { flex-basis: 100%; }
 
 .card { background: var(--paper); border: 1px solid var(--line); border-radius: 12px; padding: 18px 20px;
   display: flex; flex-direction: column; gap: 12px; }

@@ -10,6 +10,7 @@ from typing import Any
 from pneumonia import DISCLAIMER
 from pneumonia.errors import ConfigError
 from pneumonia.images import DEFAULT_LIMITS
+from pneumonia.inference.command import API_KEY_VARIABLE
 from pneumonia.inference.engines.registry import add_engine_option
 from pneumonia.registry.resolve import add_bundle_options
 from pneumonia.serving.keys import FILE_VARIABLE
@@ -43,10 +44,10 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     if not 1024 <= options.port <= 65535:
         parser.error(f"--port {options.port} is outside 1024..65535")
     options.cors_origin = options.cors_origin or _origins_of_environment()
-    if options.demo and options.api_keys:
+    if options.demo and options.api_keys and not os.environ.get(API_KEY_VARIABLE):
         raise ConfigError(
-            "--demo would let anyone who reaches the page predict without a key; start `pneumonia demo` by itself, "
-            "for those who may, or leave the keys out."
+            f"--demo needs a key of its own where the API asks for one: set {API_KEY_VARIABLE}. Anyone who reaches the "
+            "page then predicts with that key."
         )
     return options
 

@@ -1,14 +1,21 @@
 """What the page says of the model."""
 
+from functools import partial
 from typing import Any
 
 import pytest
 
 from pneumonia import DISCLAIMER
 from pneumonia.bundle import load_bundle
-from pneumonia.demo.about import about, header, is_synthetic
+from pneumonia.demo.about import about as about_in
+from pneumonia.demo.header import header as header_in
+from pneumonia.demo.header import is_synthetic
 from pneumonia.demo.problems import DOWN
+from pneumonia.demo.strings import Strings
 from pneumonia.serving.described import describe_model
+
+SAY = Strings("en")
+about, header = partial(about_in, SAY), partial(header_in, SAY)
 
 FIGURE = {"value": 0.91234, "low": 0.85, "high": 0.95}
 

@@ -3,14 +3,20 @@
 import html
 import re
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
 from pneumonia import DISCLAIMER
-from pneumonia.demo.answer import answer_card, percents, probability_bar, problem_card, words_of
+from pneumonia.demo import answer
 from pneumonia.demo.problems import DOWN, Problem
+from pneumonia.demo.strings import Strings
 from pneumonia.inference.input_check import InputCheck
 from pneumonia.inference.prediction import Prediction
+
+SAY = Strings("en")
+percents, probability_bar = partial(answer.percents, SAY), partial(answer.probability_bar, SAY)
+problem_card, words_of = partial(answer.problem_card, SAY), partial(answer.words_of, SAY)
 
 
 def prediction(
@@ -51,8 +57,8 @@ def prediction_of_three(*possible: str, decided: bool) -> Prediction:
     )
 
 
-def card(answer: Prediction, synthetic: bool = False, heatmap: bool = True) -> str:
-    return answer_card(answer, synthetic, heatmap)
+def card(given: Prediction, synthetic: bool = False, heatmap: bool = True) -> str:
+    return answer.answer_card(SAY, given, synthetic, heatmap)
 
 
 def text_of(markup: str) -> str:
@@ -77,12 +83,12 @@ def test_a_film_at_it_is_called_pneumonia() -> None:
 
 
 @pytest.mark.parametrize(
-    "answer", [prediction(0.9), prediction(0.1), prediction(reasons=("It is blank.",)), prediction(possible=())]
+    "given", [prediction(0.9), prediction(0.1), prediction(reasons=("It is blank.",)), prediction(possible=())]
 )
-def test_every_decision_carries_disclaimer_and_model(answer: Prediction) -> None:
-    text = text_of(card(answer))
+def test_every_decision_carries_disclaimer_and_model(given: Prediction) -> None:
+    text = text_of(card(given))
     assert DISCLAIMER in text
-    assert answer.model in text
+    assert given.model in text
 
 
 def test_an_abstention_says_why_and_shows_no_decision() -> None:
@@ -197,20 +203,22 @@ def test_classes_are_words() -> None:
 
 def test_a_problem_says_what_happened_and_what_to_do() -> None:
     text = text_of(problem_card(DOWN, film_kept=True))
-    assert DOWN.what in text
+    assert DOWN.what(SAY) in text
     assert "Try again" in text
     assert "Your film is kept." in text
 
 
 def test_a_film_is_said_to_be_kept_only_where_it_can_be_sent_again() -> None:
-    final = Problem("It is no film.", "Choose another.", retry=False)
+    final = Problem("damaged", retry=False)
     assert "kept" not in problem_card(final, film_kept=True)
     assert "kept" not in problem_card(DOWN, film_kept=False)
 
 
 def test_what_a_server_says_is_text_and_never_markup() -> None:
     hostile = "<script>alert(1)</script>"
-    markup = problem_card(Problem(hostile, hostile), film_kept=True) + card(prediction(reasons=(hostile,)))
+    markup = problem_card(Problem("failed", detail=hostile, request_id=hostile), film_kept=True) + card(
+        prediction(reasons=(hostile,))
+    )
     assert "<script" not in markup
 
 

@@ -16,7 +16,10 @@ from PIL import Image
 from pneumonia.demo import problems
 from pneumonia.demo.client import ApiClient
 from pneumonia.demo.problems import Problem
+from pneumonia.demo.strings import Strings
 from pneumonia.inference.prediction import Prediction
+
+SAY = Strings("en")
 
 Draw = Callable[..., Image.Image]
 
@@ -95,7 +98,7 @@ def test_the_model_is_described(client: ApiClient) -> None:
 def test_what_is_no_image_comes_back_in_the_servers_own_words(client: ApiClient) -> None:
     problem = client.predict(b"These are notes.")
     assert isinstance(problem, Problem)
-    assert "DICOM" in problem.what
+    assert "DICOM" in problem.detail
     assert not problem.retry
 
 
@@ -145,7 +148,7 @@ def test_an_overloaded_server_says_how_long_to_wait(status: int) -> None:
     with answering(status, error("too_many_requests"), Retry_After="7") as client:
         problem = client.predict(b"film")
     assert isinstance(problem, Problem)
-    assert "7 seconds" in problem.advice
+    assert "7 seconds" in problem.advice(SAY)
     assert problem.retry
 
 
@@ -153,7 +156,7 @@ def test_an_overloaded_server_that_names_no_time_is_no_error() -> None:
     with answering(503, b"upstream is gone", Retry_After="Fri, 31 Dec 1999 23:59:59 GMT") as client:
         problem = client.predict(b"film")
     assert isinstance(problem, Problem)
-    assert "a moment" in problem.advice
+    assert "a moment" in problem.advice(SAY)
 
 
 @pytest.mark.parametrize(
@@ -165,6 +168,7 @@ def test_an_overloaded_server_that_names_no_time_is_no_error() -> None:
         (415, "unsupported_image", False),
         (422, "invalid_request", False),
         (401, "unauthorized", True),
+        (403, "forbidden", True),
         (500, "internal_error", True),
         (504, "timeout", True),
     ],
@@ -173,8 +177,8 @@ def test_every_error_of_the_contract_has_a_sentence_and_advice(status: int, code
     with answering(status, error(code)) as client:
         problem = client.predict(b"film")
     assert isinstance(problem, Problem)
-    assert problem.what.endswith(".")
-    assert problem.advice.endswith(".")
+    assert problem.what(SAY).endswith(".")
+    assert problem.advice(SAY).endswith(".")
     assert problem.retry == retry
 
 
@@ -182,7 +186,7 @@ def test_an_internal_error_tells_the_number_to_ask_about() -> None:
     with answering(500, error("internal_error")) as client:
         problem = client.predict(b"film")
     assert isinstance(problem, Problem)
-    assert "abc123" in problem.advice
+    assert "abc123" in problem.advice(SAY)
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,11 @@ import pytest
 from PIL import Image
 from pydicom.uid import DigitalXRayImageStorageForPresentation, ExplicitVRLittleEndian, generate_uid
 
-from pneumonia.demo.film import Film, colour_layer, light_box, take_upload
+from pneumonia.demo.film import Film, caption, colour_layer, light_box, take_upload
 from pneumonia.demo.problems import Problem
+from pneumonia.demo.strings import Strings
+
+SAY = Strings("en")
 
 Draw = Callable[..., Image.Image]
 
@@ -52,8 +55,8 @@ def test_a_film_keeps_its_bytes_and_says_what_it_is(uploaded: Path, draw_film: D
     film = take_upload(path)
     assert isinstance(film, Film)
     assert film.data == content
-    assert film.caption == "chest.png, PNG, 120 x 90 pixels"
-    assert film.aspect == pytest.approx(120 / 90)
+    assert caption(SAY, film) == "chest.png, PNG, 120 x 90 pixels"
+    assert (film.width, film.height) == (120, 90)
     np.testing.assert_array_equal(shown(film), pixels)
 
 
@@ -61,7 +64,7 @@ def test_a_dicom_file_of_twelve_bits_is_shown(uploaded: Path) -> None:
     ramp = np.tile(np.linspace(0, 4095, 100), (80, 1))
     film = take_upload(write_dicom(uploaded / "film.dcm", ramp))
     assert isinstance(film, Film)
-    assert "DICOM, 100 x 80 pixels" in film.caption
+    assert "DICOM, 100 x 80 pixels" in caption(SAY, film)
     row = shown(film)[0].astype(int)
     assert (row[0], row[-1]) == (0, 255)
     assert (np.diff(row) >= 0).all()
@@ -99,15 +102,15 @@ def test_a_text_file_is_a_problem_without_a_retry(uploaded: Path) -> None:
     path.write_text("These are notes.")
     problem = take_upload(path)
     assert isinstance(problem, Problem)
-    assert "DICOM" in problem.what
-    assert problem.advice
+    assert "DICOM" in problem.detail
+    assert problem.advice(SAY)
     assert not problem.retry
 
 
 def test_a_dicom_file_of_several_frames_is_a_problem(uploaded: Path) -> None:
     problem = take_upload(write_dicom(uploaded / "loop.dcm", np.ones((40, 50)), frames=3))
     assert isinstance(problem, Problem)
-    assert "3 frames" in problem.what
+    assert "3 frames" in problem.detail
 
 
 def test_a_truncated_file_is_a_problem(uploaded: Path, draw_film: Draw) -> None:
@@ -126,8 +129,8 @@ def test_no_problem_tells_the_name_or_place_of_the_file(uploaded: Path) -> None:
     path.write_text("no film")
     problem = take_upload(path)
     assert isinstance(problem, Problem)
-    assert "Doe" not in problem.what + problem.advice
-    assert str(uploaded) not in problem.what + problem.advice
+    assert "Doe" not in problem.what(SAY) + problem.detail + problem.advice(SAY)
+    assert str(uploaded) not in problem.what(SAY) + problem.detail + problem.advice(SAY)
 
 
 def test_a_heatmap_is_laid_over_the_film(uploaded: Path, draw_film: Draw) -> None:
@@ -138,8 +141,8 @@ def test_a_heatmap_is_laid_over_the_film(uploaded: Path, draw_film: Draw) -> Non
     assert isinstance(film, Film)
     layer = colour_layer(content)
     assert layer is not None
-    assert layer in light_box(film, layer)
-    assert layer not in light_box(film)
+    assert layer in light_box(SAY, film, layer)
+    assert layer not in light_box(SAY, film)
 
 
 @pytest.mark.parametrize("heatmap", [None, b"", b"no picture"])
@@ -152,5 +155,5 @@ def test_names_are_text_and_never_markup(uploaded: Path, draw_film: Draw) -> Non
     draw_film(6, "NORMAL").save(path, format="PNG")
     film = take_upload(path)
     assert isinstance(film, Film)
-    assert "<img src=x" not in light_box(film)
-    assert "<img src=x" not in light_box(None, refused=path.name)
+    assert "<img src=x" not in light_box(SAY, film)
+    assert "<img src=x" not in light_box(SAY, None, refused=path.name)

@@ -115,15 +115,15 @@ class Visit:
         self.sent += request.method != "GET"
 
     def choose(self, path: Path) -> None:
-        self.tab.set_input_files("#upload input[type=file]", path)
+        self.tab.set_input_files("#read-upload input[type=file]", path)
 
     def read(self, text: str) -> None:
         """Wait until the answer's part says `text`."""
-        sync_api.expect(self.tab.locator("#answer")).to_contain_text(text)
+        sync_api.expect(self.tab.locator("#read-answer")).to_contain_text(text)
 
     def see_heat(self, opacity: str) -> None:
         """Wait until the heatmap is this opaque over the film."""
-        sync_api.expect(self.tab.locator("#box .heat")).to_have_css("opacity", opacity)
+        sync_api.expect(self.tab.locator("#read-box .heat")).to_have_css("opacity", opacity)
 
     def overflow(self) -> int:
         """By how many pixels the page is wider than the window."""
@@ -216,19 +216,19 @@ def test_a_jpeg_is_shown_and_answered_with_probability_and_heatmap(visit: Open, 
     page.read("calibrated probability of pneumonia is")
     assert "Operating point" in (page.tab.get_attribute(".scale", "aria-label") or "")
     page.read("Input check passed.")
-    sync_api.expect(page.tab.locator("#answer [aria-live=polite] .card")).to_have_count(1)
+    sync_api.expect(page.tab.locator("#read-answer [aria-live=polite] .card")).to_have_count(1)
     page.read(DISCLAIMER)
-    assert page.tab.locator("#box .film").evaluate("image => image.naturalWidth") == 420
-    film, heat = (page.tab.locator(f"#box .{name}").bounding_box() for name in ("film", "heat"))
+    assert page.tab.locator("#read-box .film").evaluate("image => image.naturalWidth") == 420
+    film, heat = (page.tab.locator(f"#read-box .{name}").bounding_box() for name in ("film", "heat"))
     assert film == heat
-    assert page.tab.locator("#box .heat").evaluate("image => image.naturalWidth") > 0
+    assert page.tab.locator("#read-box .heat").evaluate("image => image.naturalWidth") > 0
 
 
 def test_a_dicom_file_is_shown_and_answered(visit: Open, films: dict[str, Path]) -> None:
     page = visit()
     page.choose(films["film.dcm"])
     page.read("The calibrated probability of pneumonia is")
-    sync_api.expect(page.tab.locator("#box figcaption")).to_have_text("film.dcm, DICOM, 420 x 360 pixels")
+    sync_api.expect(page.tab.locator("#read-box figcaption")).to_have_text("film.dcm, DICOM, 420 x 360 pixels")
 
 
 def test_the_slider_changes_the_overlay_and_asks_nobody(visit: Open, films: dict[str, Path], api: Api) -> None:
@@ -254,8 +254,8 @@ def test_a_text_file_is_refused_kindly_and_the_next_film_is_read(visit: Open, fi
     page.choose(films["notes.txt"])
     page.read("JPEG, PNG, TIFF, WebP or DICOM")
     page.read("Choose a file that holds one grayscale chest film")
-    sync_api.expect(page.tab.locator("#box")).to_contain_text("notes.txt")
-    sync_api.expect(page.tab.locator("#retry")).to_be_hidden()
+    sync_api.expect(page.tab.locator("#read-box")).to_contain_text("notes.txt")
+    sync_api.expect(page.tab.locator("#read-retry")).to_be_hidden()
     page.choose(films["film.dcm"])
     page.read("The calibrated probability of pneumonia is")
 
@@ -272,7 +272,7 @@ def test_a_refused_file_takes_the_film_before_it_off_the_page(visit: Open, films
     page.read("The calibrated probability of pneumonia is")
     page.choose(films["notes.txt"])
     page.read("No answer yet")
-    sync_api.expect(page.tab.locator("#box img")).to_have_count(0)
+    sync_api.expect(page.tab.locator("#read-box img")).to_have_count(0)
     sync_api.expect(page.tab.locator(".verdict")).to_have_count(0)
 
 
@@ -282,7 +282,7 @@ def test_a_blank_image_gets_no_decision(visit: Open, films: dict[str, Path]) -> 
     page.read("The model abstains")
     page.read("Input check failed.")
     page.read(DISCLAIMER)
-    sync_api.expect(page.tab.locator("#box .heat")).to_have_count(0)
+    sync_api.expect(page.tab.locator("#read-box .heat")).to_have_count(0)
 
 
 def test_a_synthetic_film_is_one_key_away(visit: Open) -> None:
@@ -293,12 +293,12 @@ def test_a_synthetic_film_is_one_key_away(visit: Open) -> None:
     button.focus()
     button.press("Enter")
     page.read("The model")  # which learned from other drawings, and may say that these are none of its kind
-    sync_api.expect(page.tab.locator("#box figcaption")).to_contain_text("Synthetic film, consolidation")
+    sync_api.expect(page.tab.locator("#read-box figcaption")).to_contain_text("Synthetic film: Consolidation")
 
 
 def test_the_model_is_described_with_its_figures(visit: Open, api: Api) -> None:
     page = visit()
-    page.tab.get_by_role("button", name="About this model").click()
+    page.tab.get_by_role("tab", name="About this model").click()
     table = page.tab.locator("#about table")
     sync_api.expect(table).to_contain_text("Sensitivity")
     sync_api.expect(table).to_contain_text(" to ")
@@ -311,7 +311,7 @@ def test_the_film_waits_for_an_api_that_is_down(visit: Open, films: dict[str, Pa
         page.choose(films["chest-of-somebody.jpeg"])
         page.read("can't be reached")
         page.read("Your film is kept.")
-        sync_api.expect(page.tab.locator("#box .film")).to_be_visible()
+        sync_api.expect(page.tab.locator("#read-box .film")).to_be_visible()
         sync_api.expect(page.tab.locator(".state.lost")).to_be_visible()
         ratio, words = page.tab.evaluate(WORST_CONTRAST)
         assert ratio >= 4.5, words
@@ -322,18 +322,18 @@ def test_the_film_waits_for_an_api_that_is_down(visit: Open, films: dict[str, Pa
     sync_api.expect(page.tab.locator(".state.ready")).to_be_visible()
     page.tab.get_by_role("button", name="Try again").click()
     page.read("The calibrated probability of pneumonia is")
-    sync_api.expect(page.tab.locator("#box .heat")).to_be_visible()
-    sync_api.expect(page.tab.locator("#retry")).to_be_hidden()
+    sync_api.expect(page.tab.locator("#read-box .heat")).to_be_visible()
+    sync_api.expect(page.tab.locator("#read-retry")).to_be_hidden()
 
 
 def test_of_two_films_in_a_hurry_the_second_is_answered(visit: Open, films: dict[str, Path]) -> None:
     page = visit()
     page.choose(films["chest-of-somebody.jpeg"])
-    page.tab.wait_for_selector("#box .film")
+    page.tab.wait_for_selector("#read-box .film")
     page.choose(films["film.dcm"])
-    sync_api.expect(page.tab.locator("#box figcaption")).to_contain_text("film.dcm")
+    sync_api.expect(page.tab.locator("#read-box figcaption")).to_contain_text("film.dcm")
     page.read("The calibrated probability of pneumonia is")
-    sync_api.expect(page.tab.locator("#box figcaption")).to_contain_text("film.dcm")
+    sync_api.expect(page.tab.locator("#read-box figcaption")).to_contain_text("film.dcm")
 
 
 def test_nothing_of_a_film_stays_on_the_disk_or_in_the_log(
@@ -342,7 +342,7 @@ def test_nothing_of_a_film_stays_on_the_disk_or_in_the_log(
     page = visit()
     for name in ("chest-of-somebody.jpeg", "notes.txt"):
         page.choose(films[name])
-        sync_api.expect(page.tab.locator("#box")).to_contain_text(name)
+        sync_api.expect(page.tab.locator("#read-box")).to_contain_text(name)
     assert [path for path in page_files.rglob("*") if path.is_file() and path.stat().st_size] == []
     log = page_log.read_text()
     assert "somebody" not in log
@@ -353,8 +353,11 @@ def test_nothing_of_a_film_stays_on_the_disk_or_in_the_log(
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_text_can_be_read_in_light_and_dark(visit: Open, films: dict[str, Path], scheme: Scheme) -> None:
     page = visit(scheme=scheme)
-    page.tab.get_by_role("button", name="About this model").click()
+    page.tab.get_by_role("tab", name="About this model").click()
     sync_api.expect(page.tab.locator("#about table")).to_be_visible()
+    ratio, words = page.tab.evaluate(WORST_CONTRAST)
+    assert ratio >= 4.5, words
+    page.tab.get_by_role("tab", name="Read one film").click()
     for name, text in (
         ("chest-of-somebody.jpeg", "calibrated probability"),
         ("blank.png", "abstains"),
@@ -387,11 +390,11 @@ def test_a_phone_scrolls_in_one_direction_only(visit: Open, films: dict[str, Pat
     assert page.overflow() <= 0
     page.choose(films["chest-of-somebody.jpeg"])
     page.read("The calibrated probability of pneumonia is")
-    page.tab.get_by_role("button", name="About this model").click()
+    film, heat = (page.tab.locator(f"#read-box .{name}").bounding_box() for name in ("film", "heat"))
+    assert film == heat
+    page.tab.get_by_role("tab", name="About this model").click()
     sync_api.expect(page.tab.locator("#about table")).to_be_visible()
     assert page.overflow() <= 0
-    film, heat = (page.tab.locator(f"#box .{name}").bounding_box() for name in ("film", "heat"))
-    assert film == heat
 
 
 def write_dicom(path: Path, pixels: np.ndarray, frames: int = 1) -> None:

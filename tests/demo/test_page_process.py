@@ -66,7 +66,10 @@ def test_a_port_in_use_is_said_to_be(command: Command) -> None:
     assert "Traceback" not in result.stderr
 
 
-@pytest.mark.parametrize("arguments", [("--url", "localhost"), ("--url", "file:///film"), ("--port", "0")])
+@pytest.mark.parametrize(
+    "arguments",
+    [("--url", "localhost"), ("--url", "file:///film"), ("--port", "0"), ("--other", "new"), ("--language", "xx")],
+)
 def test_an_option_that_cannot_be_is_refused(command: Command, arguments: tuple[str, str]) -> None:
     result = command("demo", *arguments)
     assert result.returncode == 2
@@ -88,3 +91,19 @@ def test_the_page_holds_neither_model_nor_bundle() -> None:
     environment = {**os.environ, "GRADIO_ANALYTICS_ENABLED": "False"}
     result = subprocess.run([sys.executable, "-c", program], timeout=60, capture_output=True, env=environment)
     assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.slow
+def test_a_key_that_cannot_be_sent_is_said_to_be(command: Command, tmp_path: Path) -> None:
+    (tmp_path / "key").write_text("two words")
+    result = command("demo", "--api-key-file", tmp_path / "key")
+    assert result.returncode == 1
+    assert "key" in result.stderr
+    assert "two words" not in result.stderr
+
+
+@pytest.mark.slow
+def test_a_folder_of_examples_without_films_is_said_to_be(command: Command, tmp_path: Path) -> None:
+    result = command("demo", "--examples", tmp_path)
+    assert result.returncode == 1
+    assert "no film" in result.stderr

@@ -88,8 +88,10 @@ def test_what_is_no_origin_is_refused(origin: str, monkeypatch: pytest.MonkeyPat
         parse([])
 
 
-def test_the_page_would_open_what_keys_close(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_beside_keys_the_page_needs_one_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PNEUMONIA_API_KEYS", "keys")
     assert parse([]).api_keys == Path("keys")
     with pytest.raises(ConfigError, match="--demo"):
         parse(["--demo"])
+    monkeypatch.setenv("PNEUMONIA_API_KEY", "the page's own")
+    assert parse(["--demo"]).demo
