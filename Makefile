@@ -34,7 +34,7 @@ BUNDLE := $(ARTIFACTS)/bundles/$(EXPERIMENT)
 REPORT := $(ARTIFACTS)/reports/$(EXPERIMENT)
 EXPORT_OPTIONS ?=
 
-.PHONY: help train test test-quick serve lint types format check-repo docs lowest bench bench-serve load abuse endurance reference documents study input-check bench-engines wheel constraints clean
+.PHONY: help train test test-quick serve lint types format check-repo docs lowest bench bench-serve bench-memory load abuse endurance reference documents study input-check bench-engines wheel constraints clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -112,8 +112,9 @@ reference: ## train configs/reference.yaml, measure the bundle, and put it into 
 	rm -rf pneumonia/reference && mv $(ARTIFACTS)/reference pneumonia/reference
 	$(MAKE) documents
 
-documents: $(DEV_ENV) ## write what was measured into README and docs
+documents: $(DEV_ENV) ## write what was measured into README, docs and deploy
 	$(VENV)/bin/python -m benchmarks.documents
+	$(VENV)/bin/python deploy/sizing.py --write
 
 study: $(DEV_ENV) $(TREE) ## the variants of benchmarks/study.yaml and left_out.yaml on held-out patients (hours)
 	$(VENV)/bin/python -m benchmarks.study --data "$$(cat $(TREE))"
@@ -179,6 +180,10 @@ bench-engines: $(DEV_ENV) $(TREE) ## speed and answers of every engine on held-o
 bench-serve: $(DEV_ENV) $(TREE) ## speed of the server against a plain one and the bundle alone, and where its time goes
 	$(VENV)/bin/python -m benchmarks.serving --data "$$(cat $(TREE))"
 	$(VENV)/bin/python -m benchmarks.serving --data "$$(cat $(TREE))" --profile
+	$(MAKE) documents
+
+bench-memory: $(DEV_ENV) ## memory of the largest films and of the page, for deploy/sizing.py
+	$(VENV)/bin/python -m benchmarks.memory
 	$(MAKE) documents
 
 load: $(DEV_ENV) $(TREE) ## Locust's users against a server that it starts, or LOAD_HOST=http://127.0.0.1:8000
