@@ -17,6 +17,8 @@ PORT ?= 8000
 # A mirror beside the checkout is taken when there is one; else the public copy; else, without network, phantoms.
 PNEUMONIA_DATA_SOURCE ?= $(wildcard ../shared/data/chest_xray)
 export PNEUMONIA_DATA_SOURCE
+# Your DVC remote, such as gs://bucket/path or a folder; it is kept in .dvc/config.local, which git ignores.
+DVC_REMOTE ?=
 # Also for the environments that pip builds packages in.
 export PIP_CONSTRAINT := $(abspath constraints.txt)
 export PIP_BUILD_CONSTRAINT := $(PIP_CONSTRAINT)
@@ -24,6 +26,7 @@ export PIP_BUILD_CONSTRAINT := $(PIP_CONSTRAINT)
 PNEUMONIA := $(VENV)/bin/pneumonia
 INSTALL := pip install --quiet --editable
 TRAIN_ENV := $(VENV)/.train
+DATA_ENV := $(VENV)/.data
 DEV_ENV := $(VENV)/.dev
 SERVE_ENV := $(SERVE_VENV)/.serve
 TREE := $(ARTIFACTS)/tree
@@ -33,6 +36,8 @@ RUN := $(ARTIFACTS)/runs/$(EXPERIMENT)
 BUNDLE := $(ARTIFACTS)/bundles/$(EXPERIMENT)
 REPORT := $(ARTIFACTS)/reports/$(EXPERIMENT)
 EXPORT_OPTIONS ?=
+# The stages of dvc.yaml run `python`: that of the environment.
+DVC := PATH="$(abspath $(VENV))/bin:$$PATH" $(VENV)/bin/dvc
 
 .PHONY: help train test test-quick serve lint types format check-repo docs lowest bench bench-serve bench-memory load abuse endurance reference documents study input-check bench-engines wheel constraints clean
 
@@ -49,6 +54,11 @@ $(TRAIN_ENV): pyproject.toml constraints.txt
 $(DEV_ENV): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/$(INSTALL) '.[train,serve,demo,tracking,data,tune,openvino,docs,dev]'
+	touch $(TRAIN_ENV) $(DATA_ENV) $@
+
+$(DATA_ENV): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/$(INSTALL) '.[train,data]'
 	touch $(TRAIN_ENV) $@
 
 $(SERVE_ENV): pyproject.toml constraints.txt
@@ -94,6 +104,31 @@ $(BUNDLE)/bundle.json: $(RUN)/.complete
 $(ARTIFACTS)/.trained-$(EXPERIMENT): $(BUNDLE)/bundle.json
 	$(PNEUMONIA) registry --root $(ARTIFACTS)/registry push $(BUNDLE) --promote
 	touch $@
+
+# ---- data versions, and the same way as stages of DVC
+
+.PHONY: repro data-push data-pull remote
+
+# Only films that are not here are brought: those that were changed are what is trained on, and data.dvc tells it.
+repro: $(DATA_ENV) ## the stages of dvc.yaml, those whose data, code or settings changed: films to a measured bundle
+	@if [ -d $(DATA)/train ]; then true; \
+	elif [ -n "$$PNEUMONIA_DATA_SOURCE" ]; then $(PNEUMONIA) data fetch --output $(DATA); \
+	else $(MAKE) data-pull; fi
+	$(DVC) repro
+
+data-push: $(DATA_ENV) remote ## hash the folder data into data.dvc, and send it to your DVC remote
+	$(DVC) add data
+	$(DVC) push data.dvc
+	@git diff --quiet -- data.dvc || echo 'data.dvc changed: commit it.'
+
+data-pull: $(DATA_ENV) remote ## bring the films that data.dvc names from your DVC remote
+	$(PNEUMONIA) data fetch --source dvc --output $(DATA)
+
+remote: | $(DATA_ENV)
+	@if [ -n "$(DVC_REMOTE)" ]; then $(DVC) remote modify --local storage url "$(DVC_REMOTE)"; fi
+	@if $(DVC) config remote.storage.url | grep -q YOUR-BUCKET; then \
+	  echo 'Name your DVC remote once: make data-pull DVC_REMOTE=gs://bucket/path (or a folder).' >&2; exit 1; \
+	fi
 
 # Its graph in 8 bits is part of the reference, however it comes to be made.
 $(ARTIFACTS)/bundles/reference/bundle.json: EXPORT_OPTIONS := --quantize int8

@@ -102,6 +102,15 @@ def write_bundle(bundle: Bundle) -> None:
     write_json(bundle.directory / MANIFEST, {**content, "sha256": _own_checksum(content)})
 
 
+def check_replaceable(output: Path) -> None:
+    """Raise `ConfigError` for a path that holds something else than a bundle.
+
+    What is replaced is a bundle, or nothing: a slip of the hand must not remove a folder of other things.
+    """
+    if output.is_file() or (output.is_dir() and any(output.iterdir()) and not (output / MANIFEST).is_file()):
+        raise ConfigError(f"{output} is there and is no bundle: name another folder, or remove it.")
+
+
 def load_bundle(directory: Path | str) -> Bundle:
     """Read and verify a bundle. Raises `BundleError` when anything is missing, changed, or of another schema."""
     directory = Path(directory)

@@ -13,11 +13,11 @@ from torch import Tensor, nn
 
 from pneumonia.bundle import (
     GRAPH,
-    MANIFEST,
     QUANTIZED_GRAPH,
     TYPICALITY,
     VALIDATION,
     Bundle,
+    check_replaceable,
     graph_version,
     write_bundle,
 )
@@ -155,7 +155,7 @@ def export_bundle(options: ExportOptions) -> Bundle:
     `BundleError` when the graph's probabilities differ from the checkpoint's by more than `TOLERANCE`, or those of the
     quantised graph from the graph's by more than `limits`.
     """
-    _check_output(options.output)
+    check_replaceable(options.output)
     if options.rule is not None:
         parse_rule(options.rule)
     if options.coverage is not None:
@@ -243,12 +243,6 @@ def export_graph(network: nn.Module, size: int, path: Path) -> None:
         node.metadata_props.clear()
         node.doc_string = None
     program.save(path, external_data=False)
-
-
-def _check_output(output: Path) -> None:
-    """What is replaced is a bundle, or nothing: a slip of the hand must not remove a folder of other things."""
-    if output.is_file() or (output.is_dir() and any(output.iterdir()) and not (output / MANIFEST).is_file()):
-        raise ConfigError(f"{output} is there and is no bundle: name another --output, or remove it.")
 
 
 def _training_data(root: Path, provenance: dict[str, Any]) -> tuple[Manifest, Splits]:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from pneumonia import DISCLAIMER
-from pneumonia.bundle import VALIDATION, Bundle, load_bundle, write_bundle
+from pneumonia.bundle import VALIDATION, Bundle, check_replaceable, load_bundle, write_bundle
 from pneumonia.card import write_card
 from pneumonia.data.manifest import Manifest, scan_tree, summarise_failures
 from pneumonia.data.splits import Splits, recorded_splits
@@ -25,7 +25,7 @@ from pneumonia.evaluation.log import log_evaluation
 from pneumonia.evaluation.metrics import METRICS
 from pneumonia.evaluation.report import build_report, write_report
 from pneumonia.evaluation.robustness import measure_robustness
-from pneumonia.files import atomic_directory
+from pneumonia.files import atomic_directory, write_json
 from pneumonia.inference.engines.registry import AUTO, add_engine_option, asked_engine, choose_engine
 from pneumonia.inference.prediction import Prediction
 from pneumonia.registry.resolve import add_bundle_options, resolve_bundle
@@ -45,18 +45,22 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="where the report goes")
     parser.add_argument("--resamples", type=int, default=RESAMPLES, help="of the bootstrap (default: %(default)s)")
     parser.add_argument("--record", action="store_true", help="write the figures into the bundle of --bundle, too")
+    parser.add_argument("--record-to", type=Path, metavar="DIR", help="write a copy of the bundle with the figures")
+    parser.add_argument("--metrics", type=Path, metavar="JSON", help="write the headline figures alone, for DVC")
     parser.add_argument("--robustness", action="store_true", help="also measure corrupted and shrunken films (slower)")
     parser.add_argument("--faithfulness", action="store_true", help="also measure what the heatmaps show (slower)")
     parser.add_argument("--log", type=Path, metavar="CSV", help="add a line to this log of evaluations")
     options = parser.parse_args(arguments)
     if options.record and options.bundle is None:
         raise ConfigError("--record changes a bundle: name it with --bundle DIR.")
+    if options.record_to is not None:
+        check_replaceable(options.record_to)
     bundle = resolve_bundle(options)
     choice = choose_engine(bundle, asked_engine(options))
     if choice.note:
         print(choice.note)  # noqa: T201
     manifest = scan_tree(options.data, progress=True)
-    if options.record and options.split == "validation":
+    if (options.record or options.record_to) and options.split == "validation":
         _check_held_out(bundle, manifest)
     inputs = predict_split(bundle, manifest, options.split, progress=True, engine=choice.name)
     report = build_report(inputs, resamples=options.resamples)
@@ -69,6 +73,10 @@ def main(arguments: list[str]) -> None:
         log_evaluation(options.log, report)
     if options.record:
         record_metrics(options.bundle, options.split, report, inputs)
+    if options.record_to:
+        record_metrics(bundle.directory, options.split, report, inputs, options.record_to)
+    if options.metrics:
+        write_json(options.metrics, {options.split: {name: report[name]["value"] for name in METRICS}})
     _say_headline(options.output, report)
     if options.robustness:
         print(robustness.headline(report["robustness"]))  # noqa: T201
@@ -108,12 +116,15 @@ def predict_split(
     )
 
 
-def record_metrics(directory: Path, split: str, report: dict[str, Any], inputs: EvaluationInput) -> Bundle:
-    """Put a report's figures into a bundle and its card; the bundle is replaced as a whole.
+def record_metrics(
+    directory: Path, split: str, report: dict[str, Any], inputs: EvaluationInput, output: Path | None = None
+) -> Bundle:
+    """Put a report's figures into a bundle and its card, or into a copy at `output`; either is replaced as a whole.
 
     Of the validation films it keeps the answers as well: figures and answers are of one evaluation.
     """
-    with atomic_directory(directory, replace=True) as temporary:
+    output = directory if output is None else output
+    with atomic_directory(output, replace=True) as temporary:
         shutil.copytree(directory, temporary, dirs_exist_ok=True)
         bundle = load_bundle(temporary)
         figures = {**bundle.metrics.get(split, {}), **_recorded(report)}
@@ -123,7 +134,7 @@ def record_metrics(directory: Path, split: str, report: dict[str, Any], inputs: 
             held_out.save(temporary / VALIDATION)
         write_card(bundle)
         write_bundle(bundle)
-    return replace(bundle, directory=directory)
+    return replace(bundle, directory=output)
 
 
 def _recorded(report: dict[str, Any]) -> dict[str, Any]:

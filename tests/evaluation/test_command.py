@@ -61,6 +61,28 @@ def test_recorded_figures_are_in_the_bundle_which_still_verifies(bundle_dir: Pat
     assert bundle.version == load_bundle(bundle_dir).version
 
 
+def test_figures_can_go_into_a_copy_of_the_bundle_and_a_file_of_their_own(
+    bundle_dir: Path, tree: Path, tmp_path: Path
+) -> None:
+    copy, metrics = tmp_path / "copy", tmp_path / "metrics.json"
+    words = ("--bundle", bundle_dir, "--data", tree, "--output", tmp_path / "report")
+    assert evaluate(*words, "--record-to", copy, "--metrics", metrics) == 0
+    assert "test" not in load_bundle(bundle_dir).metrics
+    figures = json.loads(metrics.read_text(encoding="utf-8"))["test"]
+    assert figures == {name: load_bundle(copy).metrics["test"][name]["value"] for name in METRICS}
+
+
+def test_a_copy_replaces_no_folder_of_other_things(
+    bundle_dir: Path, tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes.txt").write_text("mine")
+    words = ("--bundle", bundle_dir, "--data", tree, "--output", tmp_path / "report")
+    assert evaluate(*words, "--record-to", tmp_path / "mine") == 1
+    assert "is no bundle" in capsys.readouterr().err
+    assert (tmp_path / "mine" / "notes.txt").read_text() == "mine"
+
+
 def test_recording_without_a_named_bundle_is_refused(
     tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

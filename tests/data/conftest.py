@@ -1,0 +1,85 @@
+"""A checkout of the project with Git and DVC, its own data set and its own remote."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).parents[2]
+PARTS = (
+    ".dvc/config",
+    ".dvc/.gitignore",
+    ".dvcignore",
+    ".gitignore",
+    "Makefile",
+    "configs",
+    "constraints.txt",
+    "dvc.yaml",
+    "params.yaml",
+    "pneumonia",
+    "pyproject.toml",
+)
+
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture(scope="session")
+def run_in(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A command in a checkout, with this Python's commands first on the path, and nothing of the user's settings."""
+    pytest.importorskip("dvc", reason="needs pneumonia[data]")
+    if shutil.which("git") is None:
+        pytest.skip("needs git")
+    # The checkout runs its own copy of the package: it is not what coverage is about.
+    inherited = {key: value for key, value in os.environ.items() if not key.startswith(("COVERAGE_", "COV_CORE_"))}
+    environment = {
+        **inherited,
+        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
+        "DVC_NO_ANALYTICS": "1",
+        "DVC_SITE_CACHE_DIR": str(tmp_path_factory.mktemp("dvc-site")),
+        "GIT_CONFIG_GLOBAL": os.devnull,
+        **{f"GIT_{who}_{what}": "test@localhost" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")},
+    }
+    environment.pop("PYTHONPATH", None)
+
+    def run(folder: Path, *words: object, check: bool = True) -> "subprocess.CompletedProcess[str]":
+        done = subprocess.run(
+            list(map(str, words)), cwd=folder, env=environment, capture_output=True, text=True, timeout=600
+        )
+        assert not check or done.returncode == 0, f"{words}: {done.stdout}{done.stderr}"
+        return done
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def new_checkout(run_in: Run, tree: Path) -> Callable[[Path], Path]:
+    """Commit a copy of the project into a folder, with the session's films as the data that `data.dvc` names."""
+
+    def make(folder: Path) -> Path:
+        for part in PARTS:
+            source, target = PROJECT / part, folder / part
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if source.is_dir():
+                shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__", "reference"))
+            else:
+                shutil.copy(source, target)
+        parameters = (folder / "params.yaml").read_text()
+        assert "config: configs/cnn.yaml" in parameters
+        (folder / "params.yaml").write_text(parameters.replace("configs/cnn.yaml", "configs/debug.yaml"))
+        shutil.copytree(tree, folder / "data" / "chest_xray")
+        run_in(folder, "git", "init", "-q")
+        run_in(folder, "dvc", "add", "-q", "data")
+        commit(run_in, folder)
+        return folder
+
+    return make
+
+
+def commit(run_in: Run, folder: Path) -> None:
+    """Commit all there is."""
+    run_in(folder, "git", "add", "--all")
+    run_in(folder, "git", "commit", "-q", "--message", "test")
