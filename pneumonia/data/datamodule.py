@@ -127,6 +127,11 @@ class ChestXRayDataModule(L.LightningDataModule):
             )
         return indices
 
+    def picture(self, row: int) -> "NDArray[np.uint8]":
+        """(S, S) what the network sees of a manifest row's film, after `setup`."""
+        assert self._images is not None, "setup() comes first"
+        return np.asarray(self._images[row])
+
     def class_counts(self) -> list[int]:
         """Training images of each class."""
         counts = np.bincount(self.labels[list(self.splits.train)], minlength=len(self.classes))

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import yaml
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import EarlyStopping, LearningRateMonitor, ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
@@ -15,6 +16,8 @@ from pneumonia.errors import ConfigError
 from pneumonia.training.callbacks import AtomicCheckpointIO, LearningCurves, PredictionWriter
 from pneumonia.training.history import MetricsHistory, RunLogger
 from pneumonia.training.module import ChestXRayClassifier
+from pneumonia.training.tracking import WandbRecord
+from pneumonia.training.wandb_settings import prepare_loggers
 
 CHECKPOINTS = "checkpoints"
 
@@ -28,7 +31,7 @@ class LastCheckpoint(ModelCheckpoint):
 
 
 class RunConfig(SaveConfigCallback):
-    """`config.yaml` in the run's folder; a new run does not write over another one's."""
+    """`config.yaml` in the run's folder, and in its checkpoints; a new run does not write over another one's."""
 
     @override
     def setup(self, trainer: Trainer, pl_module: Any, stage: str) -> None:
@@ -41,6 +44,7 @@ class RunConfig(SaveConfigCallback):
                 "with `--trainer.default_root_dir <another folder>`, or remove the old one."
             )
         self.overwrite = True
+        pl_module.run_config = portable(yaml.safe_load(self.parser.dump(self.config)))
         super().setup(trainer, pl_module, stage)
 
 
@@ -56,6 +60,7 @@ class PneumoniaCLI(LightningCLI):
         parser.add_lightning_class_args(BestCheckpoint, "best_checkpoint")
         parser.add_lightning_class_args(LastCheckpoint, "last_checkpoint")
         parser.add_lightning_class_args(EarlyStopping, "early_stopping")
+        parser.add_lightning_class_args(WandbRecord, "tracking")
         parser.set_defaults(
             {
                 "best_checkpoint.filename": "best",
@@ -83,6 +88,12 @@ class PneumoniaCLI(LightningCLI):
             options["ckpt_path"] = wanted
         if wanted and wanted != "last":
             AtomicCheckpointIO().load_checkpoint(wanted)  # Lightning reads it next, and its errors explain nothing
+
+    @override
+    def before_instantiate_classes(self) -> None:
+        options = self.config[self.config.subcommand]
+        again = self.config.subcommand != "fit" or options.get("ckpt_path") is not None
+        prepare_loggers(options.trainer.logger, Path(options.trainer.default_root_dir), again)
 
     @override
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
@@ -115,6 +126,21 @@ def main(arguments: list[str] | None = None) -> PneumoniaCLI:
         },
         parser_kwargs={"prog": "pneumonia"},
     )
+
+
+def portable(config: Any) -> Any:
+    """A config without what is only this machine's: of an absolute path its last part is left.
+
+    >>> portable({"data": {"root": "/home/me/chest_xray", "classes": ["NORMAL"]}})
+    {'data': {'root': 'chest_xray', 'classes': ['NORMAL']}}
+    """
+    if isinstance(config, dict):
+        return {key: portable(value) for key, value in config.items()}
+    if isinstance(config, list):
+        return [portable(value) for value in config]
+    if isinstance(config, str) and Path(config).is_absolute():
+        return Path(config).name
+    return config
 
 
 def _checkpoint_folder(run: str | None) -> str:

@@ -83,6 +83,8 @@ class ChestXRayClassifier(L.LightningModule):
         self.threshold_rule, self.coverage = threshold_rule, coverage
         self.class_weights: Tensor | None = None
         self.provenance: dict[str, Any] = {}
+        # The resolved config that the command line leaves here; empty for a module that is used from Python.
+        self.run_config: dict[str, Any] = {}
         self.configure_metrics()
 
     def configure_metrics(self) -> None:
@@ -117,6 +119,7 @@ class ChestXRayClassifier(L.LightningModule):
             "synthetic": data.manifest.synthetic,
             "data": data.describe(),
             "seed": self.seed,
+            "config": {key: value for key, value in self.run_config.items() if key != "model"},
             "git": git_state(),
             "versions": software_versions(),
         }
@@ -173,9 +176,10 @@ class ChestXRayClassifier(L.LightningModule):
         self.log("train/loss", loss, on_step=False, on_epoch=True, logger=False, batch_size=len(batch["label"]))
         return loss
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Loss and metrics on held-out patients."""
-        self._evaluate(batch, "val")
+    def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
+        """Loss and metrics on held-out patients; callbacks get manifest rows, classes and probabilities (N, K)."""
+        logits = self._evaluate(batch, "val")
+        return {"row": batch["row"], "label": batch["label"], "probabilities": logits.softmax(dim=1)}
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         """Loss and metrics on the official test folder."""
@@ -186,8 +190,8 @@ class ChestXRayClassifier(L.LightningModule):
         logits = self(batch["image"]).logits.float()
         return {"row": batch["row"].cpu(), "label": batch["label"].cpu(), "logits": logits.cpu()}
 
-    def _evaluate(self, batch: Batch, split: str) -> None:
-        logits = self(batch["image"]).logits.float()
+    def _evaluate(self, batch: Batch, split: str) -> Tensor:
+        logits = cast(Tensor, self(batch["image"]).logits.float())
         # Unweighted: the number that calibration cares for, and the same on every machine.
         loss = F.cross_entropy(logits, batch["label"])
         self.log(f"{split}/loss", loss, prog_bar=split == "val", batch_size=len(logits), sync_dist=True)
@@ -197,6 +201,7 @@ class ChestXRayClassifier(L.LightningModule):
         if logits.shape[1] > 2:
             right = (logits.argmax(dim=1) == batch["label"]).float().mean()
             self.log(f"{split}/class_accuracy", right, batch_size=len(logits), sync_dist=True)
+        return logits
 
     def _mix(self, images: Tensor, labels: Tensor) -> tuple[Tensor, list[tuple[Tensor, float]]]:
         """Images, and the labels (N,) with the shares by which each counts in the loss."""
