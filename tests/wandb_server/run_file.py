@@ -1,6 +1,7 @@
 """Reads a `.wandb` run file: the log format of LevelDB around W&B's own protobuf messages."""
 
 import struct
+import time
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +13,19 @@ _FULL, _FIRST, _MIDDLE, _LAST = 1, 2, 3, 4
 
 
 def records(path: Path) -> list[Any]:
-    """All records of a run file, as `wandb_internal_pb2.Record`; each chunk's checksum is verified."""
+    """All records of a finished run, as `wandb_internal_pb2.Record`; each chunk's checksum is verified.
+
+    W&B's writer may still hold the last block when `finish` returns: then this waits for the record that ends a run.
+    """
+    for _ in range(300):
+        made = _records(path)
+        if any(record.WhichOneof("record_type") == "exit" for record in made):
+            return made
+        time.sleep(0.1)
+    raise AssertionError(f"{path} has no end")
+
+
+def _records(path: Path) -> list[Any]:
     from wandb.proto import wandb_internal_pb2
 
     made = []
@@ -24,7 +37,7 @@ def records(path: Path) -> list[Any]:
 
 
 def _payloads(content: bytes) -> Iterator[bytes]:
-    assert content[:4] == _HEADER, "no run file"
+    assert content[:4] in (_HEADER, b""), "no run file"
     place, parts = 7, b""
     while place + 7 <= len(content):
         if _BLOCK - place % _BLOCK < 7:  # the rest of a block is padding
@@ -34,6 +47,8 @@ def _payloads(content: bytes) -> Iterator[bytes]:
         if kind == 0:
             return
         data = content[place + 7 : place + 7 + length]
+        if len(data) < length:  # not all of it is written yet
+            return
         assert zlib.crc32(bytes([kind]) + data) == checksum, f"damaged at byte {place}"
         parts = data if kind in (_FULL, _FIRST) else parts + data
         if kind in (_FULL, _LAST):
