@@ -221,7 +221,7 @@ def test_a_run_of_one_step_has_a_schedule(training_words: TrainingWords, tmp_pat
     [
         pytest.param(path.stem, marks=[pytest.mark.slow] if path.stem == "transfer" else [])
         for path in sorted(CONFIGS.glob("*.yaml"))
-        if path.stem != "debug"  # the run of many other tests
+        if path.stem not in ("debug", "wandb")  # the runs of many other tests
     ],
 )
 def test_every_config_runs(training_words: TrainingWords, tmp_path: Path, config: str) -> None:
