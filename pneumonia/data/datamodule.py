@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 import lightning as L
 import numpy as np
 import torch
+from lightning.pytorch.overrides.distributed import UnrepeatedDistributedSampler
 from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
@@ -172,35 +173,55 @@ class ChestXRayDataModule(L.LightningDataModule):
         self._first_epoch = int(state_dict.get("epoch", 0))
 
     def train_dataloader(self) -> DataLoader[Batch]:
-        """Shuffled anew each epoch, by seed and epoch alone, so that a resumed run sees the same batches."""
+        """Shuffled anew each epoch, by seed and epoch alone, so that a resumed run sees the same batches.
+
+        Each process has a share of its own, and no film is seen twice in an epoch: what does not divide is left out.
+        """
         dataset = self._dataset("train")
-        trainer = self.trainer
-        sampler: DistributedSampler[Batch] = DistributedSampler(
-            dataset,
-            num_replicas=trainer.world_size if trainer else 1,
-            rank=trainer.global_rank if trainer else 0,
-            shuffle=True,
-            seed=self.seed * SEED_STRIDE,
-        )
-        sampler.set_epoch(self._first_epoch)
-        if len(dataset) < self.batch_size:
+        world_size, rank = self._processes()
+        if len(dataset) < self.batch_size * world_size:
+            each = f" in each of {world_size} processes" if world_size > 1 else ""
             raise DataError(
-                f"The {len(dataset)} training images of {self.root} do not fill one batch of {self.batch_size}; "
+                f"The {len(dataset)} training images of {self.root} do not fill one batch of {self.batch_size}{each}; "
                 "lower data.batch_size."
             )
+        sampler: DistributedSampler[Batch] = DistributedSampler(
+            dataset, world_size, rank, shuffle=True, seed=self.seed * SEED_STRIDE, drop_last=True
+        )
+        sampler.set_epoch(self._first_epoch)
         return self._loader(dataset, self.batch_size, sampler=sampler, drop_last=True)
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """Patients held out of train."""
-        return self._loader(self._dataset("validation"), 4 * self.batch_size)
+        return self._measuring_loader("validation")
 
     def test_dataloader(self) -> DataLoader[Batch]:
         """The official test folder."""
-        return self._loader(self._dataset("test"), 4 * self.batch_size)
+        return self._measuring_loader("test")
 
     def predict_dataloader(self) -> DataLoader[Batch]:
         """The split that `predict_split` names."""
-        return self._loader(self._dataset(self.predict_split), 4 * self.batch_size)
+        return self._measuring_loader(self.predict_split)
+
+    def _measuring_loader(self, split: str) -> DataLoader[Batch]:
+        """Each film once, however many processes share them: Lightning's own sampler repeats some to even the shares,
+        and what is measured would then depend on the number of processes.
+        """
+        dataset = self._dataset(split)
+        world_size, rank = self._processes()
+        if world_size == 1:
+            return self._loader(dataset, 4 * self.batch_size)
+        if len(dataset) < world_size:
+            raise DataError(
+                f"{world_size} processes can't share the {len(dataset)} {split} images of {self.root}; "
+                "lower trainer.devices."
+            )
+        sampler = UnrepeatedDistributedSampler(dataset, world_size, rank, shuffle=False)
+        return self._loader(dataset, 4 * self.batch_size, sampler=sampler)
+
+    def _processes(self) -> tuple[int, int]:
+        """How many processes share the films, and which of them this is."""
+        return (self.trainer.world_size, self.trainer.global_rank) if self.trainer else (1, 0)
 
     def _dataset(self, split: str) -> CachedRadiographs:
         assert self._images is not None, "setup() comes first"

@@ -50,11 +50,12 @@ class LearningCurves(Callback):
 
     @override
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if not trainer.is_global_zero or not trainer.log_dir:
+        folder = trainer.log_dir  # asked for in every process: they agree on it
+        if not trainer.is_global_zero or not folder:
             return
-        rows = read_metrics(Path(trainer.log_dir) / "metrics.csv")
+        rows = read_metrics(Path(folder) / "metrics.csv")
         if rows:
-            _plot_curves(rows, Path(trainer.log_dir) / "curves.svg")
+            _plot_curves(rows, Path(folder) / "curves.svg")
 
 
 class PredictionWriter(BasePredictionWriter):
@@ -71,18 +72,36 @@ class PredictionWriter(BasePredictionWriter):
         predictions: Sequence[Any],
         batch_indices: Sequence[Any],
     ) -> None:
-        data = trainer.datamodule  # type: ignore[attr-defined]
-        if not isinstance(data, ChestXRayDataModule) or not trainer.log_dir:
+        data, folder = trainer.datamodule, trainer.log_dir  # type: ignore[attr-defined]
+        if not isinstance(data, ChestXRayDataModule) or not folder:
+            return
+        rows = _of_all_processes(
+            [
+                (row, values)
+                for batch in predictions
+                for row, values in zip(batch["row"].tolist(), batch["logits"].softmax(dim=1).tolist(), strict=True)
+            ],
+            trainer.world_size,
+        )
+        if not trainer.is_global_zero:
             return
         with (
-            atomic_write(Path(trainer.log_dir) / "predictions.csv") as temporary,
+            atomic_write(Path(folder) / "predictions.csv") as temporary,
             temporary.open("w", newline="", encoding="utf-8") as file,
         ):
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(["path", "label", *data.classes])
-            for batch in predictions:
-                for row, values in zip(batch["row"].tolist(), batch["logits"].softmax(dim=1).tolist(), strict=True):
-                    writer.writerow([data.manifest.rows[row].path, data.manifest.rows[row].label, *values])
+            for row, values in rows:
+                writer.writerow([data.manifest.rows[row].path, data.manifest.rows[row].label, *values])
+
+
+def _of_all_processes(rows: list[tuple[int, list[float]]], world_size: int) -> list[tuple[int, list[float]]]:
+    """What every process has, in the manifest's order; each film is in one of them."""
+    if world_size == 1:
+        return rows
+    parts: list[list[tuple[int, list[float]]]] = [[] for _ in range(world_size)]
+    torch.distributed.all_gather_object(parts, rows)
+    return sorted(row for part in parts for row in part)
 
 
 def _plot_curves(rows: list[dict[str, str]], path: Path) -> None:

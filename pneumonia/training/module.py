@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
-from torchmetrics import MetricCollection
+from torchmetrics import MeanMetric, MetricCollection
 from torchmetrics.classification import (
     BinaryAccuracy,
     BinaryAUROC,
@@ -99,6 +99,10 @@ class ChestXRayClassifier(L.LightningModule):
             }
         )
         self.metrics = nn.ModuleDict({split: metrics.clone(prefix=f"{split}/") for split in ("val", "test")})
+        # Lightning's own mean rounds the number of films of a process, when processes have different numbers of them.
+        self.means = nn.ModuleDict(
+            {split: nn.ModuleDict({"loss": MeanMetric(), "class_accuracy": MeanMetric()}) for split in ("val", "test")}
+        )
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """AdamW, without decay on biases and normalisation, under one cycle over all steps of the run."""
@@ -173,8 +177,22 @@ class ChestXRayClassifier(L.LightningModule):
         losses = [self._loss(output.logits, targets) for output in self.member_outputs(images)]
         loss = torch.stack(losses).mean()
         # MetricsHistory passes it on to the loggers.
-        self.log("train/loss", loss, on_step=False, on_epoch=True, logger=False, batch_size=len(batch["label"]))
+        self.log(
+            "train/loss",
+            loss,
+            on_step=False,
+            on_epoch=True,
+            logger=False,
+            batch_size=len(batch["label"]),
+            sync_dist=True,
+        )
         return loss
+
+    def on_validation_epoch_start(self) -> None:
+        """Measure what is saved: batch-norm statistics differ between processes, and the first one saves its own."""
+        if self.trainer.world_size > 1:
+            for buffer in self.network.buffers():
+                torch.distributed.broadcast(buffer, 0)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """Loss and metrics on held-out patients; callbacks get manifest rows, classes and probabilities (N, K)."""
@@ -194,14 +212,21 @@ class ChestXRayClassifier(L.LightningModule):
         logits = cast(Tensor, self(batch["image"]).logits.float())
         # Unweighted: the number that calibration cares for, and the same on every machine.
         loss = F.cross_entropy(logits, batch["label"])
-        self.log(f"{split}/loss", loss, prog_bar=split == "val", batch_size=len(logits), sync_dist=True)
+        self._log_mean(f"{split}/loss", loss, len(logits), prog_bar=split == "val")
         metrics = cast(MetricCollection, self.metrics[split])
         metrics.update(1 - logits.softmax(dim=1)[:, 0], (batch["label"] > 0).long())
         self.log_dict(metrics, prog_bar=False, batch_size=len(logits))
         if logits.shape[1] > 2:
             right = (logits.argmax(dim=1) == batch["label"]).float().mean()
-            self.log(f"{split}/class_accuracy", right, batch_size=len(logits), sync_dist=True)
+            self._log_mean(f"{split}/class_accuracy", right, len(logits))
         return logits
+
+    def _log_mean(self, name: str, value: Tensor, films: int, prog_bar: bool = False) -> None:
+        """Log the mean over all films of an epoch, in whichever process they are."""
+        split, _, what = name.partition("/")
+        mean = cast(MeanMetric, cast(nn.ModuleDict, self.means[split])[what])
+        mean.update(value, films)
+        self.log(name, mean, prog_bar=prog_bar, batch_size=films)
 
     def _mix(self, images: Tensor, labels: Tensor) -> tuple[Tensor, list[tuple[Tensor, float]]]:
         """Images, and the labels (N,) with the shares by which each counts in the loss."""

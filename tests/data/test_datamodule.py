@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -167,3 +168,47 @@ def test_a_synthetic_tree_is_announced(
     with caplog.at_level("INFO"):
         assert made(root=str(tmp_path / "tree")).manifest.synthetic
     assert "SYNTHETIC PHANTOMS" in caplog.text
+
+
+@pytest.fixture
+def shared(made: Made) -> Callable[..., list[ChestXRayDataModule]]:
+    """The data modules of processes that train together."""
+
+    def make(processes: int, **options: Any) -> list[ChestXRayDataModule]:
+        modules = [made(**options) for _ in range(processes)]
+        for rank, data in enumerate(modules):
+            data.trainer = SimpleNamespace(world_size=processes, global_rank=rank)  # type: ignore[assignment]
+        return modules
+
+    return make
+
+
+@pytest.mark.parametrize("processes", [2, 3, 4])
+def test_processes_share_the_training_films_and_none_is_seen_twice(
+    made: Made, shared: Callable[..., list[ChestXRayDataModule]], processes: int
+) -> None:
+    films = set(rows_of(made(batch_size=1).train_dataloader(), epoch=0))
+    for epoch in (0, 1):
+        shares = [rows_of(data.train_dataloader(), epoch) for data in shared(processes, batch_size=1)]
+        seen = [row for share in shares for row in share]
+        assert len(set(map(len, shares))) == 1
+        assert len(set(seen)) == len(seen) == len(films) // processes * processes
+        assert set(seen) <= films
+
+
+@pytest.mark.parametrize("processes", [2, 3, 5])
+def test_processes_measure_each_film_once(
+    made: Made, shared: Callable[..., list[ChestXRayDataModule]], processes: int
+) -> None:
+    alone = made()
+    for loader in ("val_dataloader", "test_dataloader", "predict_dataloader"):
+        shares = [rows_of(getattr(data, loader)()) for data in shared(processes)]
+        assert sorted(row for share in shares for row in share) == sorted(rows_of(getattr(alone, loader)()))
+
+
+def test_processes_that_find_too_few_films_say_so(shared: Callable[..., list[ChestXRayDataModule]]) -> None:
+    data = shared(200, batch_size=1)[0]
+    with pytest.raises(DataError, match=r"do not fill one batch of 1 in each of 200 processes; lower data\.batch_size"):
+        data.train_dataloader()
+    with pytest.raises(DataError, match=r"200 processes can't share the \d+ validation images .*trainer\.devices"):
+        data.val_dataloader()
