@@ -173,12 +173,21 @@ class TestRepositoryCheck:
         text = "jobs: {a: {steps: [{name: greet, run: 'echo ${{ github.event.issue.title }}'}, {uses: x/y@v1}]}}"
         assert list(check.workflow_scripts(text)) == [("a, greet", "echo ${{ github.event.issue.title }}")]
 
-    def test_kubernetes_checks_whole_manifests_and_leaves_kustomize_its_own(self) -> None:
-        is_manifest = script(".ci/check_repo.py").is_manifest
-        assert is_manifest("kind: Service\nspec: {}")
-        assert not is_manifest("kind: Kustomization\nresources: []")
-        assert not is_manifest("- op: replace")
-        assert not is_manifest("")
+    @pytest.mark.skipif(not shutil.which("kubectl"), reason="kubectl, which has kustomize, is not installed")
+    def test_a_cluster_is_checked_as_kustomize_makes_it(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        run = script(".ci/check_repo.py").run_manifests
+        overlay = tmp_path / "kustomization.yaml"
+        overlay.write_text("resources: [a.yaml]\n")
+        good = "apiVersion: v1\nkind: Service\nmetadata: {name: a}\nspec: {ports: [{port: 80}]}\n"
+        (tmp_path / "a.yaml").write_text(good)
+        assert run([str(overlay)]) is True
+        (tmp_path / "a.yaml").write_text(good.replace("port: 80", "prot: 80"))
+        assert run([str(overlay)]) is False
+        overlay.write_text("resources: [b.yaml]\n")
+        assert run([str(overlay)]) is False
+        assert "b.yaml" in capsys.readouterr().out
 
     def test_what_fails_is_told_from_what_passes_and_what_cannot_run(self, capsys: pytest.CaptureFixture[str]) -> None:
         check = script(".ci/check_repo.py")
