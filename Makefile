@@ -102,7 +102,8 @@ $(BUNDLE)/bundle.json: $(RUN)/.complete
 	$(PNEUMONIA) evaluate --bundle $(BUNDLE) --data "$$(cat $(TREE))" --split test --output $(REPORT) --record
 
 $(ARTIFACTS)/.trained-$(EXPERIMENT): $(BUNDLE)/bundle.json
-	$(PNEUMONIA) registry --root $(ARTIFACTS)/registry push $(BUNDLE) --promote
+	$(PNEUMONIA) registry --root $(ARTIFACTS)/registry push $(BUNDLE) --promote \
+	  --data "$$(cat $(TREE))"
 	touch $@
 
 # ---- data versions, and the same way as stages of DVC

@@ -16,6 +16,8 @@ from pneumonia.registry.policy import judge_promotion
 
 CANDIDATE = "candidate"
 BEST = "best"
+# Of an entry's metadata: what came of its staged tests.
+STAGED = "staged"
 
 PUSH, ALIAS, UNALIAS, PROMOTE, ROLLBACK = "push", "alias", "unalias", "promote", "rollback"
 
@@ -61,6 +63,13 @@ class Event:
     reason: str = ""
     forced: bool = False
     finding: str = ""
+
+    def __str__(self) -> str:
+        """A line of a log."""
+        of = f" {self.alias}" if self.alias else ""
+        before = f" (before: {self.previous})" if self.previous else ""
+        why = "; ".join(filter(None, ["by force" if self.forced else "", self.reason, self.finding]))
+        return f"{self.when} {self.who}: {self.action} {self.reference}{of}{before}{': ' if why else ''}{why}"
 
 
 class Registry(ABC):
@@ -158,7 +167,7 @@ class Registry(ABC):
             if present is not None and present.reference == entry.reference:
                 return entry
             best = None if present is None else load_bundle(self.pull(present.reference))
-            verdict = judge_promotion(bundle, best)
+            verdict = judge_promotion(bundle, best, entry.metadata.get(STAGED))
             if not verdict.allowed and not (force and verdict.forceable):
                 raise RegistryError(f"{entry.reference} ({bundle.label}) is not promoted: {verdict.finding}")
             return self._give(PROMOTE, BEST, entry, reason, not verdict.allowed, verdict.finding)

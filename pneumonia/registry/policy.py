@@ -1,10 +1,13 @@
 """The rule by which a bundle becomes `best`, the same for every registry.
 
-A bundle that was trained on phantoms never does. Another has to be no worse than the present best for the same films,
-which neither was trained on: by DeLong's test of AUROC, by McNemar's of decisions, and by the AUROC itself.
+A bundle that was trained on phantoms never does. Another has to have passed its staged tests, and to be no worse than
+the present best for the same films, which neither was trained on: by DeLong's test of AUROC, by McNemar's of decisions,
+and by the AUROC itself.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -58,14 +61,20 @@ class Comparison:
         )
 
 
-def judge_promotion(candidate: Bundle, best: Bundle | None) -> Verdict:
-    """Whether `candidate` may take the place of `best`, which is None where there is none yet."""
+def judge_promotion(candidate: Bundle, best: Bundle | None, staged: Mapping[str, Any] | None) -> Verdict:
+    """Whether `candidate` may take the place of `best`, which is None where there is none yet.
+
+    `staged` is what came of its staged tests (`StagedResult.as_json`), None where they were not run.
+    """
     if candidate.synthetic:
         words = (
             "it was trained on synthetic phantoms and means nothing for people. Train on real films: see `pneumonia "
             "data fetch --help`."
         )
         return Verdict(False, words, forceable=False)
+    fault = _staged_fault(candidate, staged)
+    if fault:
+        return Verdict(False, fault)
     if best is None or best.synthetic:
         return Verdict(True, "there was no best to compare it with")
     try:
@@ -77,6 +86,16 @@ def judge_promotion(candidate: Bundle, best: Bundle | None) -> Verdict:
             False, f"it is worse than the present best, {best.label}: {' and '.join(comparison.faults)}. {comparison}."
         )
     return Verdict(True, f"no worse than {best.label}: {comparison}")
+
+
+def _staged_fault(candidate: Bundle, staged: Mapping[str, Any] | None) -> str:
+    """In words, why its staged tests do not speak for it; empty when they do."""
+    if staged is None or staged.get("bundle_version") != candidate.version:
+        return "its staged tests were not run: `pneumonia registry test` runs them."
+    if staged.get("passed") is not True:
+        failed = [check for check in staged.get("checks", []) if check.get("outcome") == "fail"]
+        return "its staged tests failed: " + "; ".join(f"{check['name']}: {check['words']}" for check in failed)
+    return ""
 
 
 def compare_bundles(candidate: Bundle, best: Bundle) -> Comparison:

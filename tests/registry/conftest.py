@@ -13,6 +13,7 @@ import pytest
 from pneumonia.bundle import VALIDATION, load_bundle, write_bundle
 from pneumonia.evaluation.held_out import HeldOut, collect_held_out
 from pneumonia.evaluation.metrics import compute_metrics
+from pneumonia.registry.base import STAGED, Entry, Registry
 from pneumonia.registry.local import LocalRegistry
 
 Make = Callable[..., Path]
@@ -27,6 +28,12 @@ def held_out(threshold: float, wrong: int = 0, films: int = 400, data: str = "th
     probabilities = np.where(right == (labels == 1), threshold + share * (1 - threshold), share * threshold)
     digests = [hashlib.sha256(f"{data} {film}".encode()).hexdigest() for film in range(films)]
     return collect_held_out(labels, probabilities, [str(film // 2) for film in range(films)], digests)
+
+
+def push_tested(registry: Registry, directory: Path, *aliases: str) -> Entry:
+    """Push a bundle of which it is known that its staged tests passed."""
+    entry = registry.push(directory, aliases)
+    return registry.annotate(entry.reference, {STAGED: {"passed": True, "bundle_version": entry.bundle_version}})
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from pneumonia.errors import DataError, RegistryError
 from pneumonia.evaluation.held_out import HeldOut
 from pneumonia.registry.local import LocalRegistry
 from pneumonia.registry.policy import compare_answers
-from tests.registry.conftest import held_out
+from tests.registry.conftest import held_out, push_tested
 
 Make = Callable[..., Path]
 
@@ -63,9 +63,9 @@ def test_films_that_two_of_different_data_share_are_compared_when_they_are_many(
 def test_for_the_same_films_a_bundle_becomes_best_only_if_it_is_no_worse(
     registry: LocalRegistry, make: Make, wrong: int, becomes: bool
 ) -> None:
-    registry.push(make(wrong=8), [])
+    push_tested(registry, make(wrong=8))
     registry.promote("cnn:v1")
-    registry.push(make("other", wrong=wrong), [])
+    push_tested(registry, make("other", wrong=wrong))
     if becomes:
         registry.promote("other:v1")
         assert "no worse than cnn:" in registry.history()[-1].finding
@@ -82,18 +82,45 @@ def test_for_the_same_films_a_bundle_becomes_best_only_if_it_is_no_worse(
 def test_what_can_not_be_compared_does_not_become_best(
     registry: LocalRegistry, make: Make, options: dict[str, object], words: str
 ) -> None:
-    registry.push(make(), [])
+    push_tested(registry, make())
     registry.promote("cnn:v1")
-    registry.push(make("other", **options), [])
+    push_tested(registry, make("other", **options))
     with pytest.raises(RegistryError, match=words):
         registry.promote("other:v1")
     assert best(registry) == "cnn:v1"
 
 
+@pytest.mark.parametrize(
+    ("staged", "words"),
+    [
+        (None, "its staged tests were not run"),
+        ({"passed": True, "bundle_version": "of another"}, "its staged tests were not run"),
+        ({"passed": False}, "its staged tests failed: finite: Not finite: logits."),
+        ({}, "its staged tests failed"),
+    ],
+)
+def test_without_staged_tests_that_passed_nothing_becomes_best(
+    registry: LocalRegistry, make: Make, staged: dict[str, object] | None, words: str
+) -> None:
+    entry = registry.push(make(), ["candidate"])
+    if staged is not None:
+        checks = [
+            {"name": "batch", "outcome": "pass", "words": "alike"},
+            {"name": "finite", "outcome": "fail", "words": "Not finite: logits."},
+        ]
+        result = {"bundle_version": entry.bundle_version, "checks": checks, **staged}
+        registry.annotate("candidate", {"staged": result})
+    with pytest.raises(RegistryError, match=words):
+        registry.promote("candidate")
+    assert best(registry) is None
+    registry.promote("candidate", force=True, reason="to see it served")
+    assert registry.history()[-1].forced
+
+
 def test_a_person_may_decide_otherwise_and_gives_a_reason_that_is_kept(registry: LocalRegistry, make: Make) -> None:
-    registry.push(make(), [])
+    push_tested(registry, make())
     registry.promote("cnn:v1")
-    registry.push(make("other", wrong=40), [])
+    push_tested(registry, make("other", wrong=40))
     with pytest.raises(RegistryError, match="gives a reason"):
         registry.promote("other:v1", force=True, reason=" ")
     registry.promote("other:v1", force=True, reason="the other one fails on lateral films")
@@ -105,7 +132,7 @@ def test_a_person_may_decide_otherwise_and_gives_a_reason_that_is_kept(registry:
 
 @pytest.mark.parametrize("force", [False, True])
 def test_a_bundle_of_phantoms_never_becomes_best(registry: LocalRegistry, make: Make, force: bool) -> None:
-    registry.push(make(synthetic=True), ["candidate"])
+    push_tested(registry, make(synthetic=True), "candidate")
     with pytest.raises(RegistryError, match="synthetic phantoms and means nothing for people"):
         registry.promote("candidate", force=force, reason="please")
     assert best(registry) is None
@@ -113,6 +140,6 @@ def test_a_bundle_of_phantoms_never_becomes_best(registry: LocalRegistry, make: 
 
 def test_the_label_of_a_bundle_is_of_the_bundle_that_was_refused(registry: LocalRegistry, make: Make) -> None:
     directory = make(synthetic=True)
-    registry.push(directory, [])
+    push_tested(registry, directory)
     with pytest.raises(RegistryError, match=rf"cnn:v1 \({load_bundle(directory).label}\) is not promoted"):
         registry.promote("cnn:v1")
