@@ -39,7 +39,7 @@ EXPORT_OPTIONS ?=
 # The stages of dvc.yaml run `python`: that of the environment.
 DVC := PATH="$(abspath $(VENV))/bin:$$PATH" $(VENV)/bin/dvc
 
-.PHONY: help train test test-quick serve lint types format check-repo docs lowest bench bench-serve bench-memory load abuse endurance reference documents study input-check bench-engines wheel constraints clean
+.PHONY: help train test test-quick serve lint types format check-repo check-images promtool images-chroot docs lowest bench bench-serve bench-memory load abuse endurance reference documents study input-check bench-engines wheel constraints clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -177,6 +177,20 @@ lint: $(DEV_ENV) ## ruff: rules and format
 
 types: $(DEV_ENV) ## mypy, strict
 	$(VENV)/bin/mypy
+
+check-images: $(DEV_ENV) ## Dockerfiles, compose.yaml, dashboards, alert rules (with `make promtool`)
+	$(VENV)/bin/pytest -q tests/test_docker.py tests/test_dashboards.py
+
+# Debian's package of Prometheus has it. Nothing is installed.
+promtool: $(ARTIFACTS)/tools/promtool ## the program that checks alert rules, from Debian's package
+$(ARTIFACTS)/tools/promtool:
+	rm -rf $(@D)/prometheus && mkdir -p $(@D)/prometheus
+	cd $(@D)/prometheus && apt-get download -q prometheus && dpkg-deb --extract prometheus_*.deb .
+	mv $(@D)/prometheus/usr/bin/promtool $@ && rm -rf $(@D)/prometheus
+
+IMAGES ?= serve demo
+images-chroot: $(DEV_ENV) ## build IMAGES without a container engine, start them, and see them work (root, debootstrap)
+	$(VENV)/bin/python -m docker.chroot $(IMAGES)
 
 format: $(DEV_ENV) ## let ruff write the format and the fixes it is sure of
 	$(VENV)/bin/ruff check --fix .
