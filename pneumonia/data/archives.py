@@ -27,7 +27,7 @@ _LARGEST_READ = 2**20
 # Writers pad a tar to a multiple of 10 KiB, or of their tape's blocks; more than this is no padding.
 _LARGEST_PADDING = 2**24
 # What the readers raise for bad bytes; RuntimeError covers NotImplementedError (a compression that is not read).
-_BAD_BYTES = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, struct.error)
+BAD_BYTES = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, struct.error)
 _BAD_VALUES = (ArithmeticError, EOFError, LookupError, RuntimeError, ValueError)
 
 
@@ -79,7 +79,7 @@ def open_source(path: Path, limits: ArchiveLimits = DEFAULT_LIMITS) -> Iterator[
         raise DataError(
             f"Copying from {path} failed: {error.strerror}{where}. Check the permissions and the room there."
         ) from error
-    except (*_BAD_BYTES, *_BAD_VALUES) as error:
+    except (*BAD_BYTES, *_BAD_VALUES) as error:
         raise _damaged(path, error) from error
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -104,6 +105,19 @@ def bootstrap_share(
     counts = _patient_counts(np.random.default_rng(seed), resamples, len(names))
     films, hit = np.bincount(patient_of_film), np.bincount(patient_of_film, weights=hits)
     return _percentile(float(np.mean(hits)), (counts @ hit) / (counts @ films), level)
+
+
+def wilson_limits(share: Floats, films: NDArray[np.int64]) -> tuple[Floats, Floats]:
+    """95% limits of a share seen among so many films (Wilson 1927); they stay in [0, 1] and hold for few films.
+
+    >>> low, high = wilson_limits(np.array([1.0]), np.array([10]))
+    >>> round(float(low[0]), 3), round(float(high[0]), 3)
+    (0.722, 1.0)
+    """
+    z = NormalDist().inv_cdf(0.975)
+    center = (share + z**2 / (2 * films)) / (1 + z**2 / films)
+    reach = z * np.sqrt(share * (1 - share) / films + z**2 / (4 * films**2)) / (1 + z**2 / films)
+    return np.minimum(center - reach, share), np.maximum(center + reach, share)
 
 
 def _check(resamples: int, level: float) -> None:

@@ -9,14 +9,13 @@ import html
 import io
 import re
 from collections.abc import Callable, Mapping, Sequence
-from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pneumonia.evaluation.curves import precision_recall_curve, reliability_bins, roc_curve
-from pneumonia.evaluation.intervals import Interval
+from pneumonia.evaluation.intervals import Interval, wilson_limits
 from pneumonia.evaluation.weighted import Floats, checked
 
 if TYPE_CHECKING:
@@ -186,19 +185,6 @@ def grades_plot(
         cells[-1].legend(handles, labels, loc="center", frameon=False)
 
     return _svg(name, description, draw, (10.0, 2.1 * rows))
-
-
-def wilson_limits(share: Floats, films: NDArray[np.int64]) -> tuple[Floats, Floats]:
-    """95% limits of a share seen among so many films (Wilson 1927); they stay in [0, 1] and hold for few films.
-
-    >>> low, high = wilson_limits(np.array([1.0]), np.array([10]))
-    >>> round(float(low[0]), 3), round(float(high[0]), 3)
-    (0.722, 1.0)
-    """
-    z = NormalDist().inv_cdf(0.975)
-    center = (share + z**2 / (2 * films)) / (1 + z**2 / films)
-    reach = z * np.sqrt(share * (1 - share) / films + z**2 / (4 * films**2)) / (1 + z**2 / films)
-    return np.minimum(center - reach, share), np.maximum(center + reach, share)
 
 
 def _unit_axes(figure: "Figure", xlabel: str, ylabel: str) -> "Axes":
