@@ -4,6 +4,7 @@ import html
 from collections.abc import Mapping
 from typing import Any
 
+from pneumonia.demo.failures import failures
 from pneumonia.demo.header import is_synthetic, label_of
 from pneumonia.demo.problems import Problem
 from pneumonia.demo.strings import Strings
@@ -17,7 +18,13 @@ def about(say: Strings, model: Mapping[str, Any] | Problem | None) -> str:
     """Name, operating point, figures with intervals and provenance."""
     if not isinstance(model, Mapping):
         return f"<p>{say.html('about.unknown')}</p>"
-    return f'<div class="about">{_facts(say, model)}{_figures(say, _mapping(model.get("metrics")))}</div>'
+    known = failures(say, model)
+    listed = f"<ul>{''.join(f'<li>{html.escape(text)}</li>' for text in known)}</ul>"
+    return (
+        f'<div class="about">{_facts(say, model)}{_figures(say, _mapping(model.get("metrics")))}'
+        f'<div class="failures"><h3>{say.html("failures.title")}</h3>'
+        f"{listed if known else say.html('failures.none')}</div></div>"
+    )
 
 
 def _facts(say: Strings, model: Mapping[str, Any]) -> str:

@@ -54,6 +54,15 @@ def problem_card(say: Strings, problem: Problem, film_kept: bool) -> str:
     )
 
 
+def problem_note(say: Strings, problem: Problem) -> str:
+    """What went wrong and what to do, where no film is waited for."""
+    detail = f'<p lang="en">{html.escape(problem.detail)}</p>' if problem.detail else ""
+    return (
+        f'<section class="card problem"><p class="what">{html.escape(problem.what(say))}</p>{detail}'
+        f"<p>{say.mark_up(problem.advice(say))}</p></section>"
+    )
+
+
 def probability_bar(say: Strings, probability: float, threshold: float) -> str:
     """A scale from 0 to 100% with the probability as a bar and the operating point as a mark.
 

@@ -133,7 +133,7 @@ def open_items(paths: Sequence[Path], names: Sequence[str]) -> Iterator[list[Ite
                 files = stack.enter_context(open_source(path, LIMITS))
                 items += [Item(prefix + file.name, partial(_read, file.open)) for file in files if _is_film(file.name)]
             elif _is_film(name):
-                items.append(Item(name, partial(_read, partial(path.open, "rb"))))
+                items.append(Item(name, partial(_read, partial(_open, path))))
         if len(items) > LIMITS.max_files:
             raise DataError(f"{len(items):,} files are more than the {LIMITS.max_files:,} that are read at a time.")
         yield sorted(items, key=lambda item: item.name.casefold())
@@ -190,6 +190,10 @@ def _bytes_of(item: Item) -> bytes | Problem:
         return problems.of_image(error)
     except (OSError, EOFError, RuntimeError, *BAD_BYTES):
         return problems.UNREADABLE
+
+
+def _open(path: Path) -> IO[bytes]:
+    return path.open("rb")
 
 
 def _read(opened: Callable[[], IO[bytes]]) -> bytes:

@@ -10,14 +10,24 @@ _PLACEHOLDER = re.compile(r"\\{(\w+)\\}")
 
 def reason_html(say: Strings, reason: str) -> str:
     """A reason as HTML; one that is not known stays as it is, marked as English."""
+    found = _translated(say, reason)
+    return f'<span lang="en">{html.escape(reason)}</span>' if found is None else say.mark_up(found)
+
+
+def reason_text(say: Strings, reason: str) -> str:
+    """A reason as plain text; one that is not known stays as it is."""
+    return _translated(say, reason) or reason
+
+
+def _translated(say: Strings, reason: str) -> str | None:
     english = Strings("en")
     for key, text in english.texts.items():
         if not key.startswith("checks."):
             continue
         found = re.fullmatch(_PLACEHOLDER.sub(r"(?P<\1>.+)", re.escape(text)), reason)
         if found:
-            return say.html(key, **{name: _value(say, english, value) for name, value in found.groupdict().items()})
-    return f'<span lang="en">{html.escape(reason)}</span>'
+            return say(key, **{name: _value(say, english, value) for name, value in found.groupdict().items()})
+    return None
 
 
 def _value(say: Strings, english: Strings, value: str) -> str:

@@ -14,13 +14,12 @@ from typing import TYPE_CHECKING
 from pneumonia import DISCLAIMER
 from pneumonia.demo.options import parse, shown_url
 from pneumonia.errors import ConfigError
-from pneumonia.images import DEFAULT_LIMITS
 
 if TYPE_CHECKING:
     from pneumonia.demo.site import Site
 
-# Of the page's server, past which an upload is broken off; what lies between it and the limit gets a kinder answer.
-_MOST_BYTES = 2 * DEFAULT_LIMITS.max_bytes
+# Of the page's server, past which an upload is broken off: room for an archive of many films.
+_MOST_BYTES = 2 * 2**30
 _SESSIONS = 64
 _SECONDS_TO_STOP = 1
 

@@ -10,7 +10,7 @@ from pneumonia.demo.overlay import data_uri, film_picture, heatmap_picture
 from pneumonia.demo.problems import Problem
 from pneumonia.demo.strings import Strings
 from pneumonia.errors import ImageError
-from pneumonia.images import read_radiograph
+from pneumonia.images import DEFAULT_LIMITS, read_bytes, read_radiograph
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,11 +31,9 @@ class Film:
 def take_upload(path: Path) -> Film | Problem:
     """Read an uploaded file and remove it from the disk, whether it could be decoded or not."""
     try:
-        return make_film(path.read_bytes(), path.name)
+        return make_film(read_bytes(path, DEFAULT_LIMITS), path.name)
     except ImageError as error:
         return problems.of_image(error)
-    except OSError:
-        return problems.UNREADABLE
     finally:
         with contextlib.suppress(OSError):
             path.unlink()

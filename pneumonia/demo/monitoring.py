@@ -52,12 +52,13 @@ def monitored(say: Strings, traffic: Traffic, expected: Expected) -> str:
         f'<div><dt>{say.html(f"monitor.{name}")}</dt><dd id="monitored-{name}">{value}</dd></div>'
         for name, value in facts.items()
     )
-    tables = [
-        _table(say, "predictions", [(words_of(say, name), _of(say, n, answered)) for name, n in _items(traffic.predictions)]),
-        _table(say, "answers", [(status, _of(say, n, traffic.asked)) for status, n in _items(traffic.answers)]),
-        _table(say, "latency", [(say("monitor.quantile", at=f"{100 * at:g}"), _seconds(say, value))
-                                for at, value in traffic.latency.items()]),
+    called = [(words_of(say, name), _of(say, n, answered)) for name, n in _items(traffic.predictions)]
+    answers = [(status, _of(say, n, traffic.asked)) for status, n in _items(traffic.answers)]
+    latency = [
+        (say("monitor.quantile", at=f"{100 * at:g}"), _seconds(say, value)) for at, value in traffic.latency.items()
     ]
+    named = (("predictions", called), ("answers", answers), ("latency", latency))
+    tables = [_table(say, name, rows) for name, rows in named]
     return f'<section class="monitored"><dl>{listed}</dl>{_drift(say, traffic, expected)}{"".join(tables)}</section>'
 
 
@@ -87,7 +88,9 @@ def _against(say: Strings, name: str, now: Share, held_out: float | None) -> str
 
 
 def _table(say: Strings, name: str, rows: list[tuple[str, str]]) -> str:
-    body = "".join(f'<tr><th scope="row">{say.mark_up(head)}</th><td>{say.mark_up(cell)}</td></tr>' for head, cell in rows)
+    body = "".join(
+        f'<tr><th scope="row">{say.mark_up(head)}</th><td>{say.mark_up(cell)}</td></tr>' for head, cell in rows
+    )
     empty = f'<tr><td colspan="2">{say.html("monitor.nothing")}</td></tr>'
     return (
         f'<div class="scroll"><table id="monitored-{name}"><caption>{say.html(f"monitor.{name}")}</caption>'

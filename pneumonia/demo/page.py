@@ -7,10 +7,16 @@ import gradio as gr
 from pneumonia.demo.events import Updates, frame_parts
 from pneumonia.demo.header import header
 from pneumonia.demo.site import ASKS_AT_A_TIME, QUIET, Frame, Site, place_html
-from pneumonia.demo.tabs import about, read
+from pneumonia.demo.tabs import about, many, monitor, operating_point, read
 
 # Each under its key: its title is the string `tabs.<key>`, its id `tab-<key>`.
-TABS: dict[str, Callable[[Site, Frame, gr.Tab], None]] = {"read": read.build, "about": about.build}
+TABS: dict[str, Callable[[Site, Frame, gr.Tab], None]] = {
+    "read": read.build,
+    "many": many.build,
+    "operating_point": operating_point.build,
+    "about": about.build,
+    "monitor": monitor.build,
+}
 
 _SECONDS_BETWEEN_LOOKS = 3.0
 

@@ -41,6 +41,8 @@ LOCKED = Problem("locked")
 WRONG_KEY = Problem("wrong_key")
 UNREADABLE = Problem("unreadable", retry=False)
 FORGOTTEN = Problem("forgotten", retry=False)
+NO_VALIDATION = Problem("no_validation", retry=False)
+MONITOR_LOCKED = Problem("monitor_locked", retry=False)
 
 _LOST = {answers.UNREACHABLE: DOWN, answers.NO_ANSWER: SLOW, answers.INTERRUPTED: INTERRUPTED}
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from pneumonia.demo.batch import Row
 from pneumonia.demo.strings import Strings
-from pneumonia.demo.wording import advice_of, verdict_of
+from pneumonia.demo.table import more_of, verdict_of
 
 COLUMNS = (
     *("file", "status", "prediction", "probability", "threshold", "abstained", "prediction_set"),
@@ -65,12 +65,9 @@ def _report_row(row: Row, say: Strings) -> str:
         shown = say.figure(f"{row.prediction.probability:.1%}")
         limit = say.figure(f"{row.prediction.threshold:.1%}")
         number = f"{shown} <small>({say.html('many.from', limit=limit)})</small>"
-    advice = advice_of(row, say)
-    more = f"<br><small>{html.escape(advice)}</small>" if advice else ""
-    return (
-        f"<tr><td>{picture}</td><td>{html.escape(row.name)}</td>"
-        f'<td>{html.escape(verdict_of(row, say))}{more}</td><td class="number">{number}</td></tr>'
-    )
+    more = more_of(row, say)
+    said = html.escape(verdict_of(row, say)) + (f"<br><small>{html.escape(more)}</small>" if more else "")
+    return f'<tr><td>{picture}</td><td>{html.escape(row.name)}</td><td>{said}</td><td class="number">{number}</td></tr>'
 
 
 def _cells(row: Row, note: str) -> Mapping[str, Any]:

@@ -78,6 +78,55 @@ CSS = """
 @keyframes pulse { to { opacity: 0.2; } }
 @media (prefers-reduced-motion: reduce) { .waiting .dot { animation: none; } }
 
+.many { display: flex; flex-direction: column; gap: 10px; }
+.many-bar { width: 100%; height: 10px; accent-color: var(--bar); }
+.many-scroll { max-height: 70vh; overflow: auto; border-radius: 8px; }
+.many-scroll:focus-visible, .scroll:focus-visible { outline: 3px solid var(--bar); outline-offset: 2px; }
+.many table, .explored table, .monitored table { border-collapse: collapse; width: 100%;
+  font-variant-numeric: tabular-nums; }
+.many caption, .explored caption, .monitored caption { text-align: left; color: var(--soft); padding-bottom: 6px; }
+.many thead th { position: sticky; top: 0; background: var(--paper); }
+.many :is(th, td), .explored :is(th, td), .monitored :is(th, td) { text-align: left; padding: 6px 12px 6px 0;
+  border-bottom: 1px solid var(--line); font-weight: 400; }
+.many thead button { font-weight: 600; min-height: 24px; color: var(--ink); }
+.many th[aria-sort=ascending] button::after { content: " ▲"; }
+.many th[aria-sort=descending] button::after { content: " ▼"; }
+.many tbody tr { content-visibility: auto; contain-intrinsic-size: auto 64px; }
+.many tbody small { display: block; color: var(--soft); max-width: 60ch; }
+.many-name { overflow-wrap: anywhere; }
+.many-picture { width: 84px; }
+.many-picture img { display: block; background: #000; max-width: 72px; }
+.many tr.failed strong { color: var(--positive); }
+.many-track { position: relative; display: block; width: min(160px, 24vw); height: 8px; border-radius: 4px;
+  background: var(--line); margin-top: 4px; }
+.many-value { position: absolute; inset: 0 auto 0 0; background: var(--bar); border-radius: 4px; }
+.many-mark { position: absolute; top: -3px; bottom: -3px; width: 2px; background: var(--ink); }
+#many-news, #many-file { display: none; }
+
+.explored { display: flex; flex-direction: column; gap: 14px; }
+.explored dl, .monitored dl { display: grid; grid-template-columns: repeat(auto-fill, minmax(200px, 1fr));
+  gap: 12px 24px; }
+.explored dt, .monitored dt { color: var(--soft); font-size: 0.9rem; }
+.explored dd:not(.quiet), .monitored dd { font-size: 1.3rem; font-weight: 600; overflow-wrap: anywhere; }
+.explored dd small { font-weight: 400; font-size: 0.9rem; color: var(--soft); }
+.explored h3, .monitored h3, .failures h3, .plots h3 { font-size: 1.1rem; font-weight: 600; }
+.scroll { overflow-x: auto; }
+.people { width: min(100%, 640px); }
+.people .found, .key.found { fill: #0072b2; background: #0072b2; }
+.people .missed, .key.missed { fill: #d55e00; background: #d55e00; }
+.people .false_alarms, .key.false_alarms { fill: #e69f00; background: #e69f00; }
+.people .cleared, .key.cleared { fill: #8fb7cc; background: #8fb7cc; }
+.people-legend { display: flex; flex-wrap: wrap; gap: 4px 20px; list-style: none; padding: 0; }
+.people-legend .key { display: inline-block; width: 12px; height: 12px; margin-right: 6px; border-radius: 2px; }
+.monitored { display: flex; flex-direction: column; gap: 18px; }
+.failures { flex: 1 1 100%; }
+.failures ul { padding-left: 1.2em; list-style: disc; margin-top: 6px; }
+.plots > div { display: flex; flex-wrap: wrap; gap: 24px; }
+.plots figure { flex: 1 1 300px; max-width: 460px; }
+.plots { --faint: var(--line); --normal: var(--bar); --pneumonia: var(--positive); }
+.plots svg { width: 100%; height: auto; }
+.document { overflow-x: auto; }
+
 .about { padding: 4px 2px; font-size: 0.95rem; }
 .about { display: flex; flex-wrap: wrap; gap: 24px 48px; }
 .about dl { flex: 1 1 320px; display: grid; grid-template-columns: repeat(auto-fill, minmax(200px, 1fr));

@@ -2,12 +2,13 @@
 
 import html
 import json
+import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pneumonia.demo.answer import percent, words_of
 from pneumonia.demo.batch import Row
-from pneumonia.demo.checks import reason_in
+from pneumonia.demo.checks import reason_text
 from pneumonia.demo.strings import Strings
 
 _COLUMNS = ("film", "file", "answer", "probability")
@@ -16,14 +17,15 @@ _SORTED = frozenset({"file", "answer", "probability"})
 
 def table_frame(say: Strings) -> str:
     """The table without rows, the line above it that says how far it is, and the words that `table.js` needs."""
-    words = {key: say(f"many.{key}") for key in ("progress", "done", "stopped", "starting")}
+    words = {key: say.texts[f"many.{key}"] for key in ("progress", "done", "stopped", "starting")}
     return (
         f'<section class="many" data-words="{html.escape(json.dumps(words))}">'
         f'<p class="many-state" role="status">{say.html("many.none")}</p>'
         f'<progress class="many-bar" aria-label="{say.html("many.bar")}" value="0" max="1" hidden></progress>'
         '<div class="many-scroll" tabindex="0" role="region" '
         f'aria-label="{say.html("many.caption")}"><table hidden><caption>{say.html("many.caption")}</caption>'
-        f"<thead><tr>{''.join(_head(say, name) for name in _COLUMNS)}</tr></thead><tbody></tbody></table></div></section>"
+        f"<thead><tr>{''.join(_head(say, name) for name in _COLUMNS)}</tr></thead><tbody></tbody></table></div>"
+        "</section>"
     )
 
 
@@ -38,7 +40,8 @@ def table_news(rows: Sequence[Row], say: Strings, run: str, done: int, total: in
 
 def file_to_save(name: str, kind: str, content: str) -> str:
     """A file that `table.js` hands to the browser to keep: it is written to no disk here."""
-    said = json.dumps({"name": name, "kind": kind, "content": content}, ensure_ascii=False)
+    # The same file can be asked for twice: each time it is another answer.
+    said = json.dumps({"id": uuid.uuid4().hex, "name": name, "kind": kind, "content": content}, ensure_ascii=False)
     return f'<div data-file="{html.escape(said)}"></div>'
 
 
@@ -60,7 +63,7 @@ def more_of(row: Row, say: Strings) -> str:
     if row.prediction is None:
         return ""
     if not row.prediction.input_check.passed:
-        return " ".join(reason_in(say, reason) for reason in row.prediction.input_check.reasons)
+        return " ".join(reason_text(say, reason) for reason in row.prediction.input_check.reasons)
     if row.prediction.abstained:
         names = [words_of(say, name, in_text=True) for name in row.prediction.prediction_set]
         return say("many.possible", names=", ".join(names)) if names else say("many.nothing_fits")

@@ -12,11 +12,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from pneumonia.evaluation.curves import precision_recall_curve, reliability_bins, roc_curve
 from pneumonia.evaluation.intervals import Interval, wilson_limits
-from pneumonia.evaluation.weighted import Floats, checked
+from pneumonia.evaluation.weighted import checked
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -99,17 +99,19 @@
     setTimeout(() => URL.revokeObjectURL(address), 60000);
   };
 
-  const seen = new WeakSet();
+  // Gradio may put a new element there, or change the one that is there.
+  const last = { news: '', file: '' };
   const look = () => {
-    for (const said of document.querySelectorAll('#many-news [data-news], #many-file [data-file]')) {
-      if (seen.has(said)) continue;
-      seen.add(said);
-      if (said.dataset.news) take(JSON.parse(said.dataset.news));
-      else save(JSON.parse(said.dataset.file));
+    for (const [name, use] of [['news', take], ['file', save]]) {
+      const said = document.querySelector(`#many-${name} [data-${name}]`)?.dataset[name] ?? '';
+      if (said === last[name]) continue;
+      last[name] = said;
+      if (said) use(JSON.parse(said));
     }
   };
 
-  new MutationObserver(look).observe(document.documentElement, { childList: true, subtree: true });
+  const watched = { childList: true, subtree: true, attributes: true, attributeFilter: ['data-news', 'data-file'] };
+  new MutationObserver(look).observe(document.documentElement, watched);
   document.addEventListener('click', (event) => {
     const head = event.target.closest('.many th[data-by]');
     if (!head) return;

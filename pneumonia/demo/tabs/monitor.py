@@ -6,7 +6,7 @@ import gradio as gr
 
 from pneumonia.demo.answer import problem_note
 from pneumonia.demo.monitoring import Expected, expected_of, monitored
-from pneumonia.demo.problems import LOCKED, WRONG_KEY, Problem
+from pneumonia.demo.problems import LOCKED, MONITOR_LOCKED, WRONG_KEY, Problem
 from pneumonia.demo.site import ASKS_AT_A_TIME, QUIET, Frame, Site, place_html
 
 _SECONDS_BETWEEN_LOOKS = 5.0
@@ -29,11 +29,11 @@ def build(site: Site, frame: Frame, tab: gr.Tab) -> None:
     refresh = gr.Button(say("monitor.refresh"), size="sm", elem_id="monitor-refresh")
     clock = gr.Timer(_SECONDS_BETWEEN_LOOKS, active=False)
 
-    def look(given: str) -> Updates:
-        traffic = site.client.traffic(given.strip() or None)
+    def look(given: str | None) -> Updates:
+        traffic = site.client.traffic((given or "").strip() or None)
         if isinstance(traffic, Problem):
             locked = traffic in (LOCKED, WRONG_KEY)
-            said = problem_note(say, Problem("monitor_locked", retry=False) if locked and not given else traffic)
+            said = problem_note(say, MONITOR_LOCKED if traffic == LOCKED else traffic)
             return [gr.update(visible=locked), said, gr.Timer(active=not locked)]
         return [gr.update(visible=bool(given)), monitored(say, traffic, _expected(site)), gr.Timer(active=True)]
 
