@@ -7,6 +7,7 @@ from pneumonia import DISCLAIMER
 from pneumonia.bundle import CARD, Bundle
 from pneumonia.evaluation.conformal import in_percent
 from pneumonia.files import atomic_write
+from pneumonia.provenance import describe_reproducibility
 
 _NAMES = {
     "auroc": "AUROC",
@@ -51,6 +52,7 @@ describes the data.
 - Answers: {", ".join(bundle.classes)}; a calibrated probability of pneumonia; a prediction set; a class-activation map;
   whether the image is like the films that it learned from.
 - Code: commit `{git.get("commit")}`{" with uncommitted changes" if git.get("dirty") else ""}.
+- Reproducible: {describe_reproducibility(provenance)}.
 {_engines(bundle)}
 ## Intended use
 Research and teaching on frontal chest X-rays. Out of scope: diagnosis, triage, adults, lateral films, other modalities.

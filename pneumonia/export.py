@@ -45,6 +45,7 @@ from pneumonia.inference.engine import OUTPUTS, Engine, OnnxRuntimeEngine, run_i
 from pneumonia.inference.engines.registry import choose_engine
 from pneumonia.inference.typicality import Typicality, fit_typicality
 from pneumonia.models.outputs import NetworkOutput
+from pneumonia.provenance import describe_reproducibility, git_state, reproducibility
 from pneumonia.quantization import quantize_graph
 from pneumonia.training.callbacks import AtomicCheckpointIO
 from pneumonia.training.module import ChestXRayClassifier
@@ -128,6 +129,7 @@ def main(arguments: list[str]) -> None:
         f"{validation['auroc']['value']:.4f}, temperature {bundle.operating_point.temperature:.3f}, "
         f"threshold {bundle.operating_point.threshold:.3f} ({bundle.operating_point.rule})"
     )
+    print(f"Reproducible: {describe_reproducibility(bundle.provenance)}.")  # noqa: T201
     if bundle.engines:
         print(f"Best engine: {bundle.engines['reason']}.")  # noqa: T201
 
@@ -188,7 +190,7 @@ def export_bundle(options: ExportOptions) -> Bundle:
             input_size=size,
             parameters=sum(parameter.numel() for parameter in classifier.network.parameters()),
             operating_point=point,
-            provenance=provenance,
+            provenance=_with_export(provenance, replace(options, rule=rule, coverage=coverage)),
         )
         answered = logits[0]
         if options.quantize:
@@ -254,6 +256,13 @@ def _training_data(root: Path, provenance: dict[str, Any]) -> tuple[Manifest, Sp
             f"{data['digest'][:12]}): its validation patients may have been trained on. Give that tree with --data."
         )
     return manifest, recorded_splits(manifest, data)
+
+
+def _with_export(provenance: dict[str, Any], options: ExportOptions) -> dict[str, Any]:
+    """Where the weights come from, how they were exported, and whether that could be done again."""
+    settings = {name: getattr(options, name) for name in ("rule", "coverage", "views", "quantize")}
+    whole = {**provenance, "export": {"git": git_state(), **settings}}
+    return {**whole, "reproducibility": reproducibility(whole)}
 
 
 def _compare(network: nn.Module, graph: Path, images: "NDArray[np.uint8]") -> None:

@@ -110,7 +110,10 @@ class ModelInfoBody(BaseModel):
     metrics: dict[str, Any] = Field(description="By split; figures have `value`, `low` and `high`: a 95% interval.")
     engine: str = Field(description="What runs the bundle's graph here.")
     engines: dict[str, Any] = Field(description="What was measured of the ways to run it, when it was exported.")
-    provenance: dict[str, Any] = Field(description="Data digest, configuration, seed, commit and versions.")
+    provenance: dict[str, Any] = Field(
+        description="Data digest, configuration, seed, commit and versions; `reproducibility`: whether it could be "
+        "made again from them, and the reasons if not."
+    )
     synthetic: bool = Field(description="Trained on phantoms: it means nothing for people.")
     wandb_artifact: dict[str, Any] | None
     disclaimer: str

@@ -17,13 +17,14 @@ from torchmetrics.classification import (
 )
 
 from pneumonia.data.datamodule import SEED_STRIDE, Batch, ChestXRayDataModule
+from pneumonia.data.version import data_version
 from pneumonia.errors import ConfigError
 from pneumonia.evaluation.conformal import check_coverage
 from pneumonia.evaluation.operating_point import DEFAULT_COVERAGE, DEFAULT_RULE
 from pneumonia.evaluation.thresholds import parse_rule
 from pneumonia.models.ensemble import Ensemble
 from pneumonia.models.outputs import NetworkOutput
-from pneumonia.provenance import git_state, software_versions
+from pneumonia.provenance import CHECKOUT, git_state, software_versions
 from pneumonia.training.finetuning import parameter_groups
 
 
@@ -122,6 +123,7 @@ class ChestXRayClassifier(L.LightningModule):
         self.provenance = {
             "synthetic": data.manifest.synthetic,
             "data": data.describe(),
+            "data_version": data_version(data.manifest.root, CHECKOUT),
             "seed": self.seed,
             "config": {key: value for key, value in self.run_config.items() if key != "model"},
             "git": git_state(),

@@ -50,6 +50,7 @@ def test_repro_trains_exports_and_evaluates_and_a_second_time_does_nothing(repro
     assert measured.version == exported.version
     assert list(exported.metrics) == ["validation"]
     assert list(measured.metrics) == ["validation", "test"]
+    assert measured.provenance["reproducibility"] == {"reproducible": True, "reasons": []}
     metrics = json.loads(run_in(reproduced, "dvc", "metrics", "show", "--json").stdout)
     shown = metrics[""]["data"][str(PIPELINE / "metrics.json")]["data"]["test"]
     assert shown["auroc"] == measured.metrics["test"]["auroc"]["value"]
@@ -102,7 +103,10 @@ def test_a_changed_image_reruns_what_depends_on_it_and_shows_in_data_dvc(checkou
     shutil.copy(films[1], films[0])
     assert stages_run(run_in(checkout, "dvc", "repro").stdout) == STAGES
     assert "data.dvc" in run_in(checkout, "git", "diff", "--name-only").stdout
-    assert load_bundle(checkout / PIPELINE / "bundle").provenance["data"]["digest"] != before
+    provenance = load_bundle(checkout / PIPELINE / "bundle").provenance
+    assert provenance["data"]["digest"] != before
+    assert provenance["reproducibility"]["reproducible"] is False
+    assert "trained with uncommitted changes" in provenance["reproducibility"]["reasons"]
 
 
 @pytest.mark.slow
