@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import nn
 
-from pneumonia.bundle import CARD, GRAPH, MANIFEST, TYPICALITY, load_bundle
+from pneumonia.bundle import CARD, GRAPH, MANIFEST, TYPICALITY, VALIDATION, load_bundle
 from pneumonia.data.card import DATA_CARD
 from pneumonia.data.manifest import PATHOGENS, scan_tree
 from pneumonia.errors import BundleError, ConfigError, DataError
@@ -83,8 +83,8 @@ def test_the_bundle_answers_for_files_as_the_checkpoint_does(
     np.testing.assert_allclose([answer["probability"] for answer in answers], expected, atol=TOLERANCE)
 
 
-def test_a_bundle_is_graph_typicality_cards_and_manifest_and_nothing_else(bundle_dir: Path) -> None:
-    assert {path.name for path in bundle_dir.iterdir()} == {MANIFEST, GRAPH, TYPICALITY, CARD, DATA_CARD}
+def test_a_bundle_is_graph_typicality_answers_cards_and_manifest_and_nothing_else(bundle_dir: Path) -> None:
+    assert {path.name for path in bundle_dir.iterdir()} == {MANIFEST, GRAPH, TYPICALITY, VALIDATION, CARD, DATA_CARD}
 
 
 def test_a_bundle_says_what_it_was_made_of(run: Path, tree: Path, bundle_dir: Path) -> None:
