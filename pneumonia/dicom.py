@@ -8,7 +8,7 @@ import logging
 import re
 import warnings
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -70,11 +70,23 @@ def dicom_size(data: bytes, limits: Limits) -> tuple[int, int]:
     return int(dataset.Columns), int(dataset.Rows)
 
 
+def read_elements(data: bytes, limits: Limits, keywords: Sequence[str]) -> Dataset:
+    """The elements of a file that are asked for by their keywords, and no others.
+
+    Raises what `decode_dicom` raises for headers that can't be parsed. An element is decoded only when it is taken from
+    the answer: that may raise anything, and its text may quote what the file holds.
+    """
+    _silence_pydicom()
+    refuse_preamble(data)
+    dataset, _ = _without_quoting(lambda: _parse(data, limits, keywords), "The DICOM header")
+    return dataset
+
+
 def _open(data: bytes, limits: Limits) -> tuple[Dataset, UID]:
     """Read the image's elements and check kind and size; no pixel is decoded."""
     _silence_pydicom()
     refuse_preamble(data)
-    dataset, syntax = _without_quoting(lambda: _parse(data, limits), "The DICOM header")
+    dataset, syntax = _without_quoting(lambda: _parse(data, limits, _IMAGE_ELEMENTS), "The DICOM header")
     _without_quoting(lambda: _check(dataset, limits), "An image element of the DICOM header")
     refuse_polyglot(data)
     return dataset, syntax
@@ -92,7 +104,7 @@ def _without_quoting(step: Callable[[], _Result], what: str) -> _Result:
     raise DamagedImageError(f"{what} is truncated, damaged or inconsistent ({kind}); export or send the film again.")
 
 
-def _parse(data: bytes, limits: Limits) -> tuple[Dataset, UID]:
+def _parse(data: bytes, limits: Limits, keywords: Sequence[str]) -> tuple[Dataset, UID]:
     file = BoundedBytes(data)
     file.seek(_DATASET_START)
     meta = read_dataset(file, is_implicit_VR=False, is_little_endian=True, stop_when=lambda tag, _, __: tag.group != 2)
@@ -106,7 +118,7 @@ def _parse(data: bytes, limits: Limits) -> tuple[Dataset, UID]:
         )
     if syntax == DeflatedExplicitVRLittleEndian:
         file = BoundedBytes(_inflate(data[file.tell() :], limits))
-    tags: list[BaseTag | int] = [Tag(keyword) for keyword in _IMAGE_ELEMENTS]
+    tags: list[BaseTag | int] = [Tag(keyword) for keyword in keywords]
     dataset = read_dataset(file, syntax.is_implicit_VR, syntax.is_little_endian, specific_tags=tags)
     return dataset, syntax
 

@@ -1,11 +1,12 @@
 """A film as one visitor's page holds it: in memory alone. The uploaded file is removed as soon as it is read."""
 
 import contextlib
-import html
+import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
 from pneumonia.demo import problems
+from pneumonia.demo.dicom_geometry import Geometry, read_geometry
 from pneumonia.demo.overlay import data_uri, film_picture, heatmap_picture
 from pneumonia.demo.problems import Problem
 from pneumonia.demo.strings import Strings
@@ -17,7 +18,8 @@ from pneumonia.images import DEFAULT_LIMITS, read_bytes, read_radiograph
 class Film:
     """The file's bytes, as they go to the API; the picture to show, as a data URI; and what is known of the film.
 
-    `width` and `height` are the film's own, in pixels; the picture may be smaller.
+    `width` and `height` are the film's own, in pixels; the picture may be smaller. `geometry` is how it lies, where a
+    DICOM file says so; `token` tells it from other films, and tells nothing else.
     """
 
     data: bytes
@@ -26,6 +28,8 @@ class Film:
     format: str
     width: int
     height: int
+    geometry: Geometry | None
+    token: str
 
 
 def take_upload(path: Path) -> Film | Problem:
@@ -44,7 +48,16 @@ def make_film(data: bytes, name: str) -> Film:
     """A film of a file's bytes. Raises `ImageError`."""
     radiograph = read_radiograph(data)
     picture = data_uri(film_picture(radiograph.pixels))
-    return Film(data, picture, name, radiograph.format, radiograph.width, radiograph.height)
+    return Film(
+        data,
+        picture,
+        name,
+        radiograph.format,
+        radiograph.width,
+        radiograph.height,
+        read_geometry(data),
+        secrets.token_hex(8),
+    )
 
 
 def colour_layer(heatmap: bytes | None) -> str | None:
@@ -53,21 +66,6 @@ def colour_layer(heatmap: bytes | None) -> str | None:
         return data_uri(heatmap_picture(read_radiograph(heatmap).pixels)) if heatmap else None
     except ImageError:
         return None
-
-
-def light_box(say: Strings, film: Film | None, layer: str | None = None, refused: str = "") -> str:
-    """HTML of the dark area with the film, and the heatmap over it; `refused` names a file that can't be shown."""
-    if film is None:
-        title = say.html("film.refused" if refused else "film.none")
-        text = html.escape(refused) if refused else say.html("film.choose")
-        return f'<div class="box empty"><p><strong>{title}</strong><br>{text}</p></div>'
-    over = f'<img class="heat" src="{layer}" alt="">' if layer else ""
-    described = say.html("film.shown_with_heatmap" if layer else "film.shown")
-    return (
-        f'<figure class="box"><div class="stack" style="--aspect:{film.width / film.height:.4f}">'
-        f'<img class="film" src="{film.picture}" alt="{described}">{over}</div>'
-        f"<figcaption>{html.escape(caption(say, film))}</figcaption></figure>"
-    )
 
 
 def caption(say: Strings, film: Film) -> str:

@@ -39,6 +39,18 @@ class Site:
 
 
 @dataclass(frozen=True)
+class Place:
+    """Where a film is shown and a model says what it is: ids on the page begin with `key`.
+
+    The viewers of one `group` show the same part of their films, where the visitor wants that.
+    """
+
+    key: str
+    model: Model
+    group: str = ""
+
+
+@dataclass(frozen=True)
 class Frame:
     """What stands around the tabs and changes with what the model's server answers.
 

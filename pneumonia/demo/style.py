@@ -7,7 +7,7 @@ if TYPE_CHECKING:
 
 # Text and ground of each pair differ by 4.5:1 or more in both modes (WCAG 2.2, 1.4.3).
 CSS = """
-:root { --heat: 0.55; --ink: #1b2430; --soft: #4a5666; --line: #d5dbe3; --paper: #ffffff;
+:root { --ink: #1b2430; --soft: #4a5666; --line: #d5dbe3; --paper: #ffffff;
   --positive: #a33b00; --negative: #00626e; --warn-ground: #fff3c4; --warn-ink: #4d3800; --bar: #0b6f9c; }
 .dark { --ink: #eef2f6; --soft: #b3bfcc; --line: #35404d; --paper: #171d25;
   --positive: #ffb37a; --negative: #6fd6e0; --warn-ground: #4a3a06; --warn-ink: #ffe9a8; --bar: #4db5e6; }
@@ -34,13 +34,40 @@ CSS = """
   align-items: center; justify-content: center; min-height: min(30vh, 300px); }
 @media (min-width: 768px) { .box.empty { min-height: min(62vh, 640px); } }
 @media (max-width: 767px) { #read-answer, #read-retry { order: -1; } }
-.box .stack { position: relative; width: min(100%, calc(max(74vh, 300px) * var(--aspect))); }
-.box img { display: block; width: 100%; }
-.box .heat { position: absolute; inset: 0; height: 100%; opacity: var(--heat); pointer-events: none; }
-.box :is(figcaption, p) { color: #c3ccd6; font-size: 0.9rem; text-align: center; overflow-wrap: anywhere; }
+.box.over { outline: 3px solid var(--bar); }
+film-viewer { display: block; width: 100%; }
+film-heat { display: none; }
+.stage { position: relative; width: 100%; aspect-ratio: var(--aspect); max-height: max(70vh, 300px); overflow: hidden;
+  border-radius: 6px; cursor: grab; user-select: none; }
+.stage:active { cursor: grabbing; }
+.stage canvas { position: absolute; inset: 0; width: 100%; height: 100%; }
+:is(.stage, .tools button, .tools input, .keys summary):focus-visible { outline: 3px solid #4db5e6;
+  outline-offset: -3px; }
+.stage .mark { position: absolute; color: #fff; font-weight: 700; font-size: 1.1rem;
+  text-shadow: 0 0 3px #000, 0 0 3px #000; }
+.mark.top { top: 6px; left: 50%; translate: -50%; }
+.mark.bottom { bottom: 6px; left: 50%; translate: -50%; }
+.mark.left { left: 8px; top: 50%; translate: 0 -50%; }
+.mark.right { right: 8px; top: 50%; translate: 0 -50%; }
+.stage .bar { position: absolute; right: 12px; bottom: 12px; border: solid #fff; border-width: 0 2px 2px; color: #fff;
+  font-size: 0.8rem; text-align: center; text-shadow: 0 0 3px #000, 0 0 3px #000; }
+.tools, .keys { color: #c3ccd6; font-size: 0.9rem; margin-top: 8px; }
+.tools .buttons { display: flex; flex-wrap: wrap; gap: 4px; align-items: center; }
+.tools button { min-width: 32px; height: 32px; padding: 0 8px; border-radius: 6px; border: 1px solid #5b6b7d;
+  background: #1a222c; color: #eef2f6; cursor: pointer; }
+.tools button:hover { background: #2a3644; }
+.tools button[aria-pressed=true] { background: #eef2f6; color: #05070a; }
+.tools .zoom { min-width: 4em; text-align: right; font-variant-numeric: tabular-nums; }
+.tools .sliders, .tools .heat:not([hidden]) { display: flex; flex-wrap: wrap; gap: 4px 20px; margin-top: 8px;
+  align-items: center; }
+.tools label { display: flex; align-items: center; gap: 8px; min-height: 28px; }
+.tools input[type=range] { width: 140px; height: 24px; accent-color: #4db5e6; }
+.tools .value { min-width: 2.2em; font-variant-numeric: tabular-nums; }
+.box :is(figcaption, p) { color: #c3ccd6; font-size: 0.9rem; overflow-wrap: anywhere; }
+.box figcaption { text-align: center; }
+.box.empty p { text-align: center; }
 .box strong { color: #ffffff; font-size: 1.1rem; }
-.heatmap { gap: 8px; }
-.heatmap :is(.min_value, .max_value) { color: var(--soft); }
+.keys summary { cursor: pointer; min-height: 24px; }
 .legend { display: flex; flex-wrap: wrap; gap: 4px 10px; align-items: center; }
 .legend .ramp { flex: none; width: 120px; height: 10px; border-radius: 5px; }
 

@@ -11,9 +11,10 @@ import pytest
 from PIL import Image
 from pydicom.uid import DigitalXRayImageStorageForPresentation, ExplicitVRLittleEndian, generate_uid
 
-from pneumonia.demo.film import Film, caption, colour_layer, light_box, take_upload
+from pneumonia.demo.film import Film, caption, colour_layer, take_upload
 from pneumonia.demo.problems import Problem
 from pneumonia.demo.strings import Strings
+from pneumonia.demo.viewer import heat, light_box
 
 SAY = Strings("en")
 
@@ -133,7 +134,7 @@ def test_no_problem_tells_the_name_or_place_of_the_file(uploaded: Path) -> None:
     assert str(uploaded) not in problem.what(SAY) + problem.detail + problem.advice(SAY)
 
 
-def test_a_heatmap_is_laid_over_the_film(uploaded: Path, draw_film: Draw) -> None:
+def test_a_heatmap_is_brought_to_the_film_it_is_of(uploaded: Path, draw_film: Draw) -> None:
     path = uploaded / "film.png"
     draw_film(5, "PNEUMONIA").save(path)
     content = path.read_bytes()
@@ -141,8 +142,11 @@ def test_a_heatmap_is_laid_over_the_film(uploaded: Path, draw_film: Draw) -> Non
     assert isinstance(film, Film)
     layer = colour_layer(content)
     assert layer is not None
-    assert layer in light_box(SAY, film, layer)
-    assert layer not in light_box(SAY, film)
+    assert layer in heat("read", film, layer)
+    assert film.token in heat("read", film, layer)
+    assert film.token in light_box(SAY, "read", film)
+    assert "src" not in heat("read", film, None)
+    assert "src" not in heat("read", None, layer)
 
 
 @pytest.mark.parametrize("heatmap", [None, b"", b"no picture"])
@@ -155,5 +159,5 @@ def test_names_are_text_and_never_markup(uploaded: Path, draw_film: Draw) -> Non
     draw_film(6, "NORMAL").save(path, format="PNG")
     film = take_upload(path)
     assert isinstance(film, Film)
-    assert "<img src=x" not in light_box(SAY, film)
-    assert "<img src=x" not in light_box(SAY, None, refused=path.name)
+    assert "<img src=x" not in light_box(SAY, "read", film)
+    assert "<img src=x" not in light_box(SAY, "read", None, refused=path.name)

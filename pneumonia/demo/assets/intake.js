@@ -1,0 +1,43 @@
+// Films by other ways than the field: pasted anywhere on the page, or dropped on a light box.
+(() => {
+  "use strict";
+
+  const FIELDS = ".upload input[type=file]";
+
+  function give(field, files) {
+    if (!field || !files.length) return false;
+    const transfer = new DataTransfer();
+    transfer.items.add(files[0]);
+    field.files = transfer.files;
+    field.dispatchEvent(new Event("change", { bubbles: true }));
+    return true;
+  }
+
+  // The field of the tab that is open: of several, that beside which the visitor is, else the first.
+  function nearest() {
+    const open = [...document.querySelectorAll(FIELDS)].filter((field) => field.closest(".upload").checkVisibility());
+    const beside = open.find((field) => field.closest(".place")?.contains(document.activeElement));
+    return beside || open[0];
+  }
+
+  document.addEventListener("paste", (event) => {
+    if (event.target.closest?.("input, textarea, [contenteditable=true]")) return;
+    if (give(nearest(), [...(event.clipboardData?.files ?? [])])) event.preventDefault();
+  });
+
+  const box = (event) => event.target.closest?.("[data-drop]");
+
+  document.addEventListener("dragover", (event) => {
+    if (!box(event)) return;
+    event.preventDefault();
+    box(event).classList.add("over");
+  });
+  document.addEventListener("dragleave", (event) => box(event)?.classList.remove("over"));
+  document.addEventListener("drop", (event) => {
+    const over = box(event);
+    if (!over) return;
+    event.preventDefault();
+    over.classList.remove("over");
+    give(document.querySelector(`#${over.dataset.drop} input[type=file]`), [...event.dataTransfer.files]);
+  });
+})();
