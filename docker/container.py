@@ -12,6 +12,8 @@ from docker.build import Image
 
 _DEVICES = ("null", "zero", "full", "random", "urandom")
 _STARTED = 30.0
+# An engine puts such a file there as well.
+_HOSTS = "127.0.0.1 localhost\n::1 localhost\n"
 
 
 class Container:
@@ -34,6 +36,9 @@ class Container:
         entrypoint: Sequence[str] | None = None,
     ) -> None:
         self.image, self.log = image, log
+        self._hosts = log.with_suffix(".hosts")
+        self._hosts.write_text(_HOSTS, encoding="ascii")
+        (image.root / "etc/hosts").touch()
         words = [*(entrypoint or image.entrypoint), *(image.command if command is None else command)]
         isolated = ["unshare", "--mount", "--pid", "--ipc", "--uts", "--fork", "--kill-child", "--propagation=private"]
         if network is None:
@@ -98,6 +103,7 @@ class Container:
         lines = [
             "ip link set lo up" if own_network else ":",
             f"mount --bind {root} {root}",
+            f"mount --bind {shlex.quote(str(self._hosts))} {root}/etc/hosts",
             f"mount -o remount,bind,ro {root}",
             f"mount -t proc proc {root}/proc",
             f"{memory} {root}/tmp",
