@@ -55,11 +55,12 @@ def _is_script(path: Path) -> bool:
 
 
 def workflow_scripts(text: str) -> Iterator[tuple[str, str]]:
-    """(job and step, script) for each `run:` of a workflow.
+    """(job and step, script) for each `run:` of a workflow, or of an action that is made of steps.
 
     Scripts must hold no `${{ }}`: an expression there is pasted into the shell before it runs.
     """
-    for job, content in yaml.safe_load(text)["jobs"].items():
+    whole = yaml.safe_load(text)
+    for job, content in whole.get("jobs", {"action": whole.get("runs")}).items():
         for number, step in enumerate(content.get("steps", []), 1):
             if "run" in step:
                 yield f"{job}, {step.get('name', f'step {number}')}", step["run"]
@@ -77,6 +78,7 @@ def checks(actionlint: str | None) -> list[Check]:
             ["check-jsonschema", "--builtin-schema", "custom.github-workflows-require-timeout"],
             workflows,
         ),
+        schema("github-actions", ".github/actions/*/action.yml"),
         schema("dependabot", ".github/dependabot.yml"),
         schema("github-issue-forms", ".github/ISSUE_TEMPLATE/[!c]*.yml"),
         schema("github-issue-config", ".github/ISSUE_TEMPLATE/config.yml"),
@@ -173,7 +175,7 @@ def main(arguments: list[str]) -> int:
         else:
             print(f"nothing  {check.name}: no such files in this checkout", flush=True)
     results.append(run_manifests(tracked("deploy/kubernetes/overlays/*/kustomization.yaml")))
-    results.append(run_workflow_scripts(tracked(".github/workflows/*.yml")))
+    results.append(run_workflow_scripts(tracked(".github/workflows/*.yml", ".github/actions/*/action.yml")))
     return int(False in results or (options.strict and None in results))
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from tests.workflows.scripts import PROJECT, WORKFLOWS, read
 
+ACTIONS = sorted((PROJECT / ".github" / "actions").glob("*/action.yml"))
 PIN = re.compile(r"^\s*(?:- )?uses: [\w.-]+/[\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+$")
 
 
@@ -21,9 +22,9 @@ def jobs() -> list[Any]:
 
 
 class TestWorkflow:
-    @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
+    @pytest.mark.parametrize("path", [*WORKFLOWS, *ACTIONS], ids=lambda path: f"{path.parent.name}-{path.stem}")
     def test_actions_are_pinned_by_commit_and_say_which_version_that_is(self, path: Path) -> None:
-        uses = [line for line in path.read_text(encoding="utf-8").splitlines() if "uses:" in line]
+        uses = [line for line in path.read_text(encoding="utf-8").splitlines() if re.match(r"[ -]*uses: (?!\./)", line)]
         assert uses
         for line in uses:
             assert PIN.match(line), line
@@ -78,6 +79,26 @@ class TestWorkflow:
         named = {text.rsplit(" ", 1)[1] for text in project["classifiers"] if "Python :: 3." in text}
         assert set(matrix["python"]) == named
         assert {row["versions"] for row in matrix["include"]} == {"lowest", "newest"}
+
+    def test_what_is_pushed_is_what_was_tried_and_scanned(self) -> None:
+        jobs = read(PROJECT / ".github/workflows/images.yml")["jobs"]
+        names = jobs["try"]["strategy"]["matrix"]["name"]
+        assert names == jobs["publish"]["strategy"]["matrix"]["name"]
+        assert sorted(names) == sorted(path.stem for path in (PROJECT / "docker").glob("*.Dockerfile"))
+        steps = jobs["publish"]["steps"]
+        kinds = [step.get("uses", step.get("run", "")).partition("@")[0] for step in steps]
+        tried = kinds.index("./.github/actions/image")
+        assert steps[tried]["with"]["tag"] == "${{ vars.IMAGE_REPOSITORY }}/${{ matrix.name }}:${{ github.ref_name }}"
+        assert tried < next(number for number, kind in enumerate(kinds) if "docker push" in kind)
+        assert "cache" not in " ".join(map(str, steps))
+        action = [step.get("uses", step.get("run", "")) for step in read(ACTIONS[0])["runs"]["steps"]]
+        assert "smoke_image.sh" in action[2]
+        assert action[3].startswith("anchore/scan-action@")
+
+    def test_a_key_reaches_a_build_as_a_secret_only(self) -> None:
+        build = read(ACTIONS[0])["runs"]["steps"][1]["run"]
+        assert '--secret "id=wandb,env=WANDB_API_KEY"' in build
+        assert "$WANDB_API_KEY" not in build
 
     def test_make_targets_that_workflows_call_exist(self) -> None:
         makefile = (PROJECT / "Makefile").read_text(encoding="utf-8")
