@@ -114,7 +114,7 @@ def check_replaceable(output: Path) -> None:
 def load_bundle(directory: Path | str) -> Bundle:
     """Read and verify a bundle. Raises `BundleError` when anything is missing, changed, or of another schema."""
     directory = Path(directory)
-    content = _read_manifest(directory)
+    content = read_bundle_manifest(directory)
     _verify_files(directory, content)
     try:
         bundle = Bundle(
@@ -139,7 +139,8 @@ def load_bundle(directory: Path | str) -> Bundle:
     return bundle
 
 
-def _read_manifest(directory: Path) -> dict[str, Any]:
+def read_bundle_manifest(directory: Path) -> dict[str, Any]:
+    """The content of `bundle.json`, with its own checksum verified. Raises `BundleError`."""
     path = directory / MANIFEST
     try:
         content = json.loads(path.read_text(encoding="utf-8"))

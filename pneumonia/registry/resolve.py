@@ -9,6 +9,7 @@ from pneumonia.errors import RegistryError
 from pneumonia.registry.base import BEST, Registry
 from pneumonia.registry.local import LocalRegistry
 
+WANDB = "wandb"
 REGISTRY_VARIABLE = "PNEUMONIA_REGISTRY"
 DEFAULT_REGISTRY = "artifacts/registry"
 
@@ -19,15 +20,37 @@ def registry_root() -> str:
 
 
 def open_registry(where: Path | str | None = None) -> Registry:
-    """The registry at a place: a folder; without one, at `registry_root()`.
+    """The registry at a place, a folder or `wandb://ENTITY/REGISTRY`; without one, at `registry_root()`.
 
-    Raises `RegistryError` for a place of another kind, such as a URL.
+    Raises `RegistryError` for a place of another kind.
     """
     place = str(registry_root() if where is None else where)
-    scheme, separator, _ = place.partition("://")
-    if separator:
-        raise RegistryError(f"There is no registry of the kind {scheme!r} ({place}): name a folder.")
-    return LocalRegistry(place)
+    scheme, separator, path = place.partition("://")
+    if not separator:
+        return LocalRegistry(place)
+    parts = path.strip("/").split("/")
+    if scheme != WANDB or len(parts) != 2 or not all(parts):
+        raise RegistryError(f"{place} is no place of a registry: name a folder, or {WANDB}://ENTITY/REGISTRY.")
+    from pneumonia.registry.wandb import WandbRegistry
+
+    return WandbRegistry(*parts)
+
+
+def split_reference(text: str) -> tuple[str, str]:
+    """(place, reference) of what `--registry` names: one of W&B may bring its place along, another is in the default.
+
+    >>> split_reference("wandb://team/model:best")
+    ('wandb://team/model', 'best')
+    >>> split_reference("wandb://team/model/cnn:v3")
+    ('wandb://team/model', 'cnn:v3')
+    """
+    if not text.startswith(f"{WANDB}://"):
+        return registry_root(), text
+    entity, _, rest = text.removeprefix(f"{WANDB}://").partition("/")
+    registry, slash, reference = rest.partition("/")
+    if not slash:
+        registry, _, reference = rest.partition(":")
+    return f"{WANDB}://{entity}/{registry}", reference or BEST
 
 
 def add_bundle_options(parser: argparse.ArgumentParser) -> argparse._MutuallyExclusiveGroup:
@@ -37,8 +60,8 @@ def add_bundle_options(parser: argparse.ArgumentParser) -> argparse._MutuallyExc
     chosen.add_argument(
         "--registry",
         metavar="ALIAS",
-        help=f"an alias or name:version in the local registry ({REGISTRY_VARIABLE}, default {DEFAULT_REGISTRY}); "
-        "without either option its `best`, else the reference bundle of the package",
+        help=f"an alias or name:version in the registry ({REGISTRY_VARIABLE}, default {DEFAULT_REGISTRY}), or "
+        f"{WANDB}://ENTITY/REGISTRY[/NAME]:ALIAS; without either option its `best`, else the reference bundle of the package",
     )
     return chosen
 
@@ -48,7 +71,7 @@ def chosen_alias(options: argparse.Namespace) -> str | None:
     if options.bundle is not None:
         return None
     if options.registry is not None:
-        return str(options.registry)
+        return split_reference(str(options.registry))[1]
     return None if open_registry().holder(BEST) is None else BEST
 
 
@@ -57,4 +80,7 @@ def resolve_bundle(options: argparse.Namespace) -> Bundle:
     if options.bundle is not None:
         return load_bundle(options.bundle)
     alias = chosen_alias(options)
-    return load_bundle(REFERENCE if alias is None else open_registry().pull(alias))
+    if alias is None:
+        return load_bundle(REFERENCE)
+    place = split_reference(str(options.registry or alias))[0]
+    return load_bundle(open_registry(place).pull(alias))
