@@ -37,7 +37,11 @@ def main(arguments: list[str]) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="pneumonia registry", description=__doc__)
-    parser.add_argument("--root", default=registry_root(), help=f"its folder [{REGISTRY_VARIABLE}] (%(default)s)")
+    parser.add_argument(
+        "--root",
+        default=registry_root(),
+        help=f"its folder, or wandb://ENTITY/REGISTRY [{REGISTRY_VARIABLE}] (%(default)s)",
+    )
     commands = parser.add_subparsers(dest="command", required=True)
     push = commands.add_parser("push", help="add a bundle as the next version of its name")
     push.add_argument("directory", type=Path)

@@ -8,6 +8,7 @@ from pneumonia.bundle import REFERENCE, Bundle, load_bundle
 from pneumonia.errors import RegistryError
 from pneumonia.registry.base import BEST, Registry
 from pneumonia.registry.local import LocalRegistry
+from pneumonia.registry.pull_process import pull_apart
 
 WANDB = "wandb"
 REGISTRY_VARIABLE = "PNEUMONIA_REGISTRY"
@@ -33,7 +34,7 @@ def open_registry(where: Path | str | None = None) -> Registry:
         raise RegistryError(f"{place} is no place of a registry: name a folder, or {WANDB}://ENTITY/REGISTRY.")
     from pneumonia.registry.wandb import WandbRegistry
 
-    return WandbRegistry(*parts)
+    return WandbRegistry(parts[0], parts[1])
 
 
 def split_reference(text: str) -> tuple[str, str]:
@@ -61,7 +62,8 @@ def add_bundle_options(parser: argparse.ArgumentParser) -> argparse._MutuallyExc
         "--registry",
         metavar="ALIAS",
         help=f"an alias or name:version in the registry ({REGISTRY_VARIABLE}, default {DEFAULT_REGISTRY}), or "
-        f"{WANDB}://ENTITY/REGISTRY[/NAME]:ALIAS; without either option its `best`, else the reference bundle of the package",
+        f"{WANDB}://ENTITY/REGISTRY[/NAME]:ALIAS; without either option its `best`, else, of a folder that has none, "
+        "the reference bundle of the package",
     )
     return chosen
 
@@ -72,7 +74,9 @@ def chosen_alias(options: argparse.Namespace) -> str | None:
         return None
     if options.registry is not None:
         return split_reference(str(options.registry))[1]
-    return None if open_registry().holder(BEST) is None else BEST
+    # Who names W&B wants its best, and no other in its place.
+    held = registry_root().startswith(f"{WANDB}://") or open_registry().holder(BEST) is not None
+    return BEST if held else None
 
 
 def resolve_bundle(options: argparse.Namespace) -> Bundle:
@@ -83,4 +87,6 @@ def resolve_bundle(options: argparse.Namespace) -> Bundle:
     if alias is None:
         return load_bundle(REFERENCE)
     place = split_reference(str(options.registry or alias))[0]
+    if place.startswith(f"{WANDB}://"):
+        return load_bundle(pull_apart(place, alias))
     return load_bundle(open_registry(place).pull(alias))

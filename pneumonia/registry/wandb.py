@@ -81,19 +81,11 @@ class WandbRegistry(Registry):
         folder = self._cache / self.entity / self.name / entry.name / f"{entry.version}-{entry.bundle_version}"
         if _is_whole(folder, entry):
             return folder
-        with self._explained():
+        with self._explained(), atomic_directory(folder, replace=True) as temporary:
             artifact = self._named(entry.reference)
-            with atomic_directory(folder, replace=True) as temporary:
-                artifact.download(root=str(temporary))
-                write_json(temporary / SIDECAR, described(artifact))
-        try:
-            found = load_bundle(folder)
-        except BundleError as error:
-            raise RegistryError(f"{reference} in {self.place} is damaged: {error}") from error
-        if found.version != entry.bundle_version:
-            raise RegistryError(
-                f"{reference} in {self.place} is {found.version}, not {entry.bundle_version} as it says."
-            )
+            artifact.download(root=str(temporary))
+            write_json(temporary / SIDECAR, described(artifact))
+            _check(temporary, entry, f"{reference} in {self.place}")
         return folder
 
     def annotate(self, reference: str, metadata: Mapping[str, Any]) -> Entry:
@@ -146,6 +138,7 @@ class WandbRegistry(Registry):
                 f"The registry {self.place} needs a W&B account: `wandb login`, or WANDB_API_KEY. Without one, --root "
                 "names a folder."
             )
+        wandb.setup(wandb.Settings(silent=True))
         return wandb.Api(overrides={"entity": self.entity})
 
     def _artifact(self, bundle: Bundle) -> Any:
@@ -166,6 +159,7 @@ class WandbRegistry(Registry):
             id=known.get("id"),
             resume="allow" if known.get("id") else None,
             job_type=None if known.get("id") else "push",
+            mode="online",
             settings=wandb.Settings(silent=True, console="off", x_disable_stats=True),
         ) as run:
             yield run
@@ -186,6 +180,15 @@ def cache_folder() -> Path:
     given = os.environ.get(CACHE_VARIABLE)
     base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     return Path(given) if given else base / "pneumonia" / "registry"
+
+
+def _check(folder: Path, entry: Entry, what: str) -> None:
+    try:
+        found = load_bundle(folder).version
+    except BundleError as error:
+        raise RegistryError(f"{what} is damaged: {error}") from error
+    if found != entry.bundle_version:
+        raise RegistryError(f"{what} is {found}, not {entry.bundle_version} as it says; push it again.")
 
 
 def _is_whole(folder: Path, entry: Entry) -> bool:

@@ -1,5 +1,6 @@
 """A bundle as an artifact of Weights & Biases: what is written to its metadata, and what is read of it."""
 
+import json
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, fields
@@ -95,6 +96,15 @@ def events_of(artifact: Any) -> list[tuple[int, Event]]:
 def collection_of(artifact: Any) -> str:
     """The name of the collection that an artifact was fetched from."""
     return str(artifact.name).partition(":")[0]
+
+
+def read_sidecar(directory: Path) -> dict[str, Any] | None:
+    """What was written beside a bundle that was pulled from W&B; None for one from elsewhere."""
+    try:
+        content = json.loads((directory / SIDECAR).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return content if isinstance(content, dict) else None
 
 
 def described(artifact: Any) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from pneumonia import DISCLAIMER
 from pneumonia.bundle import CARD, Bundle
 from pneumonia.data.card import DATA_CARD
 from pneumonia.inference.engines.registry import AUTO, choose_engine
+from pneumonia.registry.wandb_artifact import read_sidecar
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ def describe_model(bundle: Bundle, alias: str | None = None, engine: str = AUTO)
         "alias": alias,
         "engine": choose_engine(bundle, engine).name,
         "synthetic": bundle.synthetic,
-        "wandb_artifact": bundle.provenance.get("wandb_artifact"),
+        "wandb_artifact": read_sidecar(bundle.directory),
         "disclaimer": DISCLAIMER,
     }
     card = {"model_card": _text(bundle.directory / CARD), "data_card": _text(bundle.directory / DATA_CARD)}

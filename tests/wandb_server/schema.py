@@ -1,6 +1,7 @@
 """The part of W&B's GraphQL API that its client asks for here: nodes, queries and mutations over a `Store`."""
 
 import json
+from base64 import b64encode
 from collections.abc import Callable
 from typing import Any
 
@@ -34,7 +35,7 @@ class Schema:
         return {
             "__typename": "Project",
             "id": project.id,
-            "internalId": project.id,
+            "internalId": b64encode(f"ProjectInternalId:{project.id.partition('-')[2]}".encode()).decode(),
             "name": project.name,
             "createdAt": project.created,
             "updatedAt": project.created,
@@ -304,10 +305,10 @@ class Schema:
 
     def _mutations(self) -> Node:
         names = (
-            "upsertBucket createRunFiles markRunFilesUploaded createArtifact createArtifactManifest "
-            "updateArtifactManifest createArtifactFiles commitArtifact useArtifact updateArtifact linkArtifact "
-            "unlinkArtifact addAliases deleteAliases"
-        ).split()
+            *("upsertBucket", "createRunFiles", "markRunFilesUploaded", "createArtifact", "createArtifactManifest"),
+            *("updateArtifactManifest", "createArtifactFiles", "commitArtifact", "useArtifact", "updateArtifact"),
+            *("linkArtifact", "unlinkArtifact", "addAliases", "deleteAliases"),
+        )
         return {"__typename": "Mutation", **{name: getattr(self, f"_{name}") for name in names}}
 
     def _upsertBucket(self, input: dict[str, Any]) -> Node:
