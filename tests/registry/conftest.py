@@ -1,6 +1,7 @@
 """Bundles of a chosen quality, which a test pushes."""
 
 import hashlib
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,11 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pneumonia.bundle import VALIDATION, load_bundle, write_bundle
+from pneumonia.bundle import VALIDATION, graph_version, load_bundle, write_bundle
 from pneumonia.evaluation.held_out import HeldOut, collect_held_out
 from pneumonia.evaluation.metrics import compute_metrics
-from pneumonia.registry.base import STAGED, Entry, Registry
+from pneumonia.registry.base import STAGED, Entry, Registry, timestamp
 from pneumonia.registry.local import LocalRegistry
+from pneumonia.registry.staged.result import StagedResult
 
 Make = Callable[..., Path]
 
@@ -33,7 +35,8 @@ def held_out(threshold: float, wrong: int = 0, films: int = 400, data: str = "th
 def push_tested(registry: Registry, directory: Path, *aliases: str) -> Entry:
     """Push a bundle of which it is known that its staged tests passed."""
     entry = registry.push(directory, aliases)
-    return registry.annotate(entry.reference, {STAGED: {"passed": True, "bundle_version": entry.bundle_version}})
+    result = StagedResult(entry.bundle_version, timestamp(), "tester", [])
+    return registry.annotate(entry.reference, {STAGED: result.as_json()})
 
 
 @pytest.fixture
@@ -41,26 +44,51 @@ def registry(tmp_path: Path) -> LocalRegistry:
     return LocalRegistry(tmp_path / "registry")
 
 
+def make_bundle(
+    source: Path,
+    directory: Path,
+    name: str = "cnn",
+    wrong: int | None = 8,
+    data: str = "these",
+    synthetic: bool = False,
+    films: int = 400,
+    threshold: float | None = None,
+) -> Path:
+    """The bundle of `source` with another name or threshold, so many films called wrongly, or made of phantoms.
+
+    `data` is which films it held out; it has no answers for them where `wrong` is None.
+    """
+    shutil.copytree(source, directory, dirs_exist_ok=True)
+    old = load_bundle(source)
+    point = replace(old.operating_point, threshold=threshold or old.operating_point.threshold)
+    metrics: dict[str, Any] = {}
+    if wrong is None:
+        (directory / VALIDATION).unlink()
+    else:
+        answers = held_out(point.threshold, wrong, films, data)
+        answers.save(directory / VALIDATION)
+        figures = compute_metrics(answers.labels, answers.probabilities, point.threshold)
+        metrics = {"validation": {"n": films, **{key: {"value": value} for key, value in figures.items()}}}
+    write_bundle(
+        replace(
+            old,
+            directory=directory,
+            name=name,
+            provenance={**old.provenance, "synthetic": synthetic},
+            metrics=metrics,
+            operating_point=point,
+            version=graph_version(old.graph, point),
+        )
+    )
+    return directory
+
+
 @pytest.fixture
 def make(bundle_dir: Path, tmp_path: Path) -> Make:
-    """A bundle with another name, so many films called wrongly, other held-out films, or made of phantoms."""
+    """`make_bundle` of the session's bundle, somewhere."""
 
-    def bundle(
-        name: str = "cnn", wrong: int | None = 8, data: str = "these", synthetic: bool = False, films: int = 400
-    ) -> Path:
-        directory = tmp_path / "bundles" / f"{name}-{wrong}-{data}-{synthetic}-{films}"
-        shutil.copytree(bundle_dir, directory, dirs_exist_ok=True)
-        old = load_bundle(bundle_dir)
-        metrics: dict[str, Any] = {}
-        if wrong is None:
-            (directory / VALIDATION).unlink()
-        else:
-            answers = held_out(old.operating_point.threshold, wrong, films, data)
-            answers.save(directory / VALIDATION)
-            figures = compute_metrics(answers.labels, answers.probabilities, old.operating_point.threshold)
-            metrics = {"validation": {"n": films, **{key: {"value": value} for key, value in figures.items()}}}
-        provenance = {**old.provenance, "synthetic": synthetic}
-        write_bundle(replace(old, directory=directory, name=name, provenance=provenance, metrics=metrics))
-        return directory
+    def bundle(*words: Any, **options: Any) -> Path:
+        folder = "-".join(map(str, (*words, *options.items()))) or "plain"
+        return make_bundle(bundle_dir, tmp_path / "bundles" / re.sub(r"\W+", "-", folder), *words, **options)
 
     return bundle
