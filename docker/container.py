@@ -87,9 +87,9 @@ class Container:
             raise RuntimeError(f"It does not end:\n{self.printed()}") from None
 
     def kill(self) -> None:
-        """End it, whatever it does."""
+        """End it, whatever it does: all of it, as its process 1 takes the others along."""
         if self._process.poll() is None:
-            self._process.kill()
+            os.kill(self.pid, signal.SIGKILL)  # `unshare --kill-child` has no hold on a process that changed its user
             self._process.wait()
 
     def printed(self) -> str:

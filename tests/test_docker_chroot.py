@@ -156,6 +156,8 @@ def test_what_ends_or_does_not_stop_is_said_to(run: Callable[..., Container]) ->
     deaf.wait_until_healthy(30)
     with pytest.raises(RuntimeError, match="does not end"):
         deaf.stop(1)
+    deaf.kill()
+    assert not Path(f"/proc/{deaf.pid}").exists()
     failing = run("trap 'exit 5' TERM; touch /tmp/up; while :; do sleep 0.05; done")
     failing.wait_until_healthy(30)
     assert failing.stop(30) == 5
