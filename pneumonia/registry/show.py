@@ -6,11 +6,12 @@ from typing import Any
 
 from pneumonia.bundle import REFERENCE, Bundle, load_bundle
 from pneumonia.errors import BundleError, RegistryError
+from pneumonia.provenance import describe_reproducibility
 from pneumonia.registry.base import BEST, STAGED, Entry, Registry
 
 _FIGURES = ("auroc", "accuracy", "sensitivity", "specificity")
 # What provenance holds beside the trainer's settings, and is shown under a heading of its own or by other commands.
-_NOT_CONFIG = ("synthetic", "data", "git", "versions", "run", "reproducible")
+_NOT_CONFIG = ("synthetic", "data", "data_version", "git", "versions", "run", "reproducibility")
 
 
 def describe_model(registry: Registry, reference: str) -> dict[str, Any]:
@@ -56,8 +57,7 @@ def _tell_bundle(described: Mapping[str, Any]) -> Iterator[str]:
     changed = {True: ", with changes that were not committed", False: "", None: ""}[git.get("dirty")]
     yield f"  commit      {git.get('commit') or 'unknown'}{changed}"
     yield f"  data        {_pairs(data)}"
-    if described["reproducible"] is not None:
-        yield f"  reproducible {described['reproducible']}"
+    yield f"  made again  {describe_reproducibility(described)}"
     for name, value in described["config"].items():
         yield f"  config      {name}: {value}"
     for split, figures in described["metrics"].items():
@@ -101,7 +101,8 @@ def _of_bundle(bundle: Bundle) -> dict[str, Any]:
         "config": {name: value for name, value in known.items() if name not in _NOT_CONFIG},
         "git": known.get("git", {}),
         "data": known.get("data", {}),
-        "reproducible": known.get("reproducible"),
+        "data_version": known.get("data_version"),
+        "reproducibility": known.get("reproducibility"),
         "versions": known.get("versions", {}),
         "operating_point": asdict(bundle.operating_point),
         "metrics": {split: _headline(figures) for split, figures in bundle.metrics.items()},

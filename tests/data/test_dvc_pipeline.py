@@ -6,6 +6,7 @@ import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -66,6 +67,18 @@ def test_the_lock_ties_the_bundle_to_data_code_and_settings(reproduced: Path) ->
     assert len(set(data.values())) == 1
     made = {out["path"]: out["md5"] for out in lock["export"]["outs"]}["artifacts/pipeline/exported"]
     assert {dep["path"]: dep["md5"] for dep in lock["evaluate"]["deps"]}["artifacts/pipeline/exported"] == made
+
+
+@pytest.mark.slow
+def test_the_registry_shows_that_the_bundle_can_be_made_again(
+    reproduced: Path, run_in: Run, command: Callable[..., Any], tmp_path: Path
+) -> None:
+    registry = ("registry", "--root", tmp_path / "registry")
+    assert command(*registry, "push", reproduced / PIPELINE / "bundle").returncode == 0
+    shown = command(*registry, "show", "candidate").stdout
+    first = run_in(reproduced, "git", "rev-list", "--max-parents=0", "HEAD").stdout
+    tracked = yaml.safe_load((reproduced / "data.dvc").read_text())["outs"][0]["md5"]
+    assert f"made again  yes: commit {first[:12]}, data.dvc {tracked}" in shown
 
 
 @pytest.mark.slow
