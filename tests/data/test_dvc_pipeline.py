@@ -22,8 +22,8 @@ ENTRIES = {
     "export": "pneumonia.export",
     "evaluate": "pneumonia.evaluation.command",
 }
-# What finds a command, says what is wrong, or finds a bundle that is named by its folder, changes no result.
-IMMATERIAL = re.compile(r"pneumonia/(__main__|cli|errors)\.py|.*/__init__\.py|pneumonia/registry/.*")
+# What finds a command, says what is wrong, signs in to a tracker, or finds a bundle by its name changes no result.
+IMMATERIAL = re.compile(r"pneumonia/(__main__|cli|errors|wandb_account)\.py|.*/__init__\.py|pneumonia/registry/.*")
 PIPELINE = Path("artifacts/pipeline")
 
 
