@@ -42,7 +42,7 @@ DVC := PATH="$(abspath $(VENV))/bin:$$PATH" $(VENV)/bin/dvc
 .PHONY: help train test test-quick serve lint types format check-repo check-images promtool images-chroot docs lowest bench bench-serve bench-memory load abuse endurance reference documents study input-check bench-engines wheel constraints clean
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
 
 # ---- environments: made anew when what they install changes
 
@@ -246,6 +246,52 @@ abuse: $(DEV_ENV) ## 2,000 hostile files to a server, each followed by a film wh
 
 endurance: $(DEV_ENV) $(TREE) ## 100,000 requests: nothing fails, and no process grows
 	$(VENV)/bin/python -m benchmarks.endurance --data "$$(cat $(TREE))"
+
+# ---- Google Cloud: docs/cloud.md. GCP_OPTIONS=--dry-run shows the commands and runs none.
+
+GCP_OPTIONS ?=
+.PHONY: cloud-setup cloud-build cloud-trigger cloud-train cloud-serve cloud-monitoring
+.PHONY: vm-create vm-sync vm-train vm-log vm-fetch vm-stop vm-delete
+VM_DO := bash deploy/gcp/vm.sh $(GCP_OPTIONS)
+
+cloud-setup: ## APIs, bucket, images' repository, accounts, secrets
+	bash deploy/gcp/setup.sh $(GCP_OPTIONS)
+
+cloud-build: ## build, try and push the images by Cloud Build: TAG=v1
+	bash deploy/gcp/build.sh $(GCP_OPTIONS) now $(TAG)
+
+cloud-trigger: ## the same whenever a tag is pushed
+	bash deploy/gcp/build.sh $(GCP_OPTIONS)
+
+cloud-train: ## a training job on Vertex AI
+	bash deploy/gcp/train.sh $(GCP_OPTIONS)
+
+cloud-serve: ## API and page on Cloud Run
+	bash deploy/gcp/serve.sh $(GCP_OPTIONS)
+
+cloud-monitoring: ## metrics of the log, uptime check, objectives, alerts, dashboard
+	bash deploy/gcp/monitoring.sh $(GCP_OPTIONS)
+
+vm-create: ## a machine to train on, or start the one that there is
+	$(VM_DO) create
+
+vm-sync: ## this commit and the films to it
+	$(VM_DO) sync
+
+vm-train: ## train on it: it goes on by itself, and stops by itself
+	$(VM_DO) train
+
+vm-log: ## watch it
+	$(VM_DO) log
+
+vm-fetch: ## what came of it, from the bucket
+	$(VM_DO) fetch
+
+vm-stop: ## stop it now
+	$(VM_DO) stop
+
+vm-delete: ## delete it and its disk
+	$(VM_DO) delete
 
 wheel: $(DEV_ENV) ## build a wheel, install it elsewhere, classify with it from outside the checkout
 	rm -rf dist && $(VENV)/bin/python -m build --quiet --wheel --outdir dist
