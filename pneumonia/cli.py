@@ -22,6 +22,7 @@ _TRAINING = "pneumonia.training.cli:main"
 COMMANDS = {
     "data": Command("fetch, index, describe or synthesise a data tree", "pneumonia.data.command:main"),
     "fit": Command("train a network: pneumonia fit --config configs/cnn.yaml", _TRAINING, "train"),
+    "tune": Command("search settings for fit, by validation AUROC", "pneumonia.tuning.command:main", "train,tune"),
     "validate": Command("metrics of a checkpoint on patients held out of train", _TRAINING, "train"),
     "test": Command("metrics of a checkpoint on the official test folder", _TRAINING, "train"),
     "predict": Command("probabilities of a checkpoint, as CSV", _TRAINING, "train"),

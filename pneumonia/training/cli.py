@@ -1,12 +1,15 @@
 """`pneumonia fit | validate | test | predict`: LightningCLI around the module and the data module."""
 
+import os
+import re
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 import yaml
-from lightning.pytorch import Trainer
+from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import EarlyStopping, LearningRateMonitor, ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from typing_extensions import override
@@ -79,7 +82,7 @@ class PneumoniaCLI(LightningCLI):
 
     @override
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
-        super().parse_arguments(parser, args)
+        super().parse_arguments(parser, None if args is None else _with_variables(list(args)))
         options = self.config[self.config.subcommand]
         wanted = options.get("ckpt_path")
         if wanted == "best" or (wanted == "last" and self.config.subcommand != "fit"):
@@ -111,8 +114,11 @@ class PneumoniaCLI(LightningCLI):
         return made
 
 
-def main(arguments: list[str] | None = None) -> PneumoniaCLI:
-    """Run a LightningCLI subcommand. Raises `ConfigError` and `DataError`; LightningCLI itself exits on bad options."""
+def main(arguments: list[str] | None = None, callbacks: Sequence[Callback] = ()) -> PneumoniaCLI:
+    """Run a LightningCLI subcommand, with callbacks beside those of its config.
+
+    Raises `ConfigError` and `DataError`; LightningCLI itself exits on bad options.
+    """
     _quieten()
     return PneumoniaCLI(
         ChestXRayClassifier,
@@ -122,7 +128,7 @@ def main(arguments: list[str] | None = None) -> PneumoniaCLI:
         args=arguments,
         trainer_defaults={
             "default_root_dir": "artifacts/runs/default",
-            "callbacks": [MetricsHistory(), LearningRateMonitor(), LearningCurves(), PredictionWriter()],
+            "callbacks": [MetricsHistory(), LearningRateMonitor(), LearningCurves(), PredictionWriter(), *callbacks],
         },
         parser_kwargs={"prog": "pneumonia"},
     )
@@ -141,6 +147,24 @@ def portable(config: Any) -> Any:
     if isinstance(config, str) and Path(config).is_absolute():
         return Path(config).name
     return config
+
+
+def _with_variables(words: list[str]) -> list[str]:
+    """The words, with environment variables in the name of the run's folder replaced.
+
+    Agents start all runs of a sweep by one command, and tell a run its name in `$WANDB_RUN_ID`. Raises `ConfigError`
+    for a variable that is not set.
+    """
+    option = "--trainer.default_root_dir"
+    made = []
+    for before, word in zip(["", *words], words, strict=False):
+        if before == option or word.startswith(f"{option}="):
+            word = os.path.expandvars(word)
+            unset = re.search(r"\$\{?\w+", word)
+            if unset:
+                raise ConfigError(f"{option} names {unset[0]}, an environment variable that is not set.")
+        made.append(word)
+    return made
 
 
 def _checkpoint_folder(run: str | None) -> str:

@@ -98,7 +98,7 @@ class WandbRecord(Callback):
         if run is None or self._best is None:
             return
         data, best = _data(trainer), self._best
-        curves = Path(trainer.log_dir or "") / "curves.svg"
+        curves = Path(trainer.default_root_dir) / "curves.svg"  # `log_dir` is to be asked for in every process
         content = _charts(best, data.classes) | {"samples": self._samples(data, best)}
         if curves.is_file():
             import wandb
