@@ -211,7 +211,7 @@ def test_a_search_that_is_killed_ends_its_trials_and_goes_on_where_it_stopped(wo
     finally:
         process.kill()
         process.wait()
-    _, alive = psutil.wait_procs(started, timeout=60)
+    _, alive = psutil.wait_procs(started, timeout=300)
     assert not alive
     study = optuna.load_study(study_name=None, storage=f"sqlite:///{folder / 'study.db'}")
     assert study.trials[0].state == TrialState.RUNNING, "the trial was over too soon"
@@ -231,7 +231,7 @@ def test_an_interrupted_search_leaves_its_report(words: Words, tmp_path: Path) -
     while process.poll() is None and not (folder / "trials" / "0000" / "metrics.csv").exists():
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
-    said, complaints = process.communicate(timeout=120)
+    said, complaints = process.communicate(timeout=600)
     assert process.returncode == 130, complaints
     assert "goes on" in said
     assert [row["state"] for row in report_of(folder)["trials"]] == ["interrupted"]
