@@ -13,7 +13,11 @@ import pytest
 from pneumonia.bundle import GRAPH, REFERENCE
 from pneumonia.registry.base import BEST, CANDIDATE, PROMOTE
 from pneumonia.registry.local import LocalRegistry
+from pneumonia.registry.resolve import open_registry
+from tests.wandb_server.server import WandbServer
 from tests.workflows.scripts import PROJECT, read, script
+
+pytest_plugins = ["tests.wandb_server.fixtures"]
 
 RECORDED = Path(__file__).parent / "repository_dispatch.json"
 EVENT = json.loads(RECORDED.read_text(encoding="utf-8"))
@@ -28,14 +32,14 @@ def registry(tmp_path: Path) -> LocalRegistry:
     return registry
 
 
-def run(registry: LocalRegistry, event: Path, **environment: str) -> "subprocess.CompletedProcess[str]":
+def run(place: Path | str, event: Path, **environment: str) -> "subprocess.CompletedProcess[str]":
     """The step of the workflow, as it is written there."""
     job = read(PROJECT / ".github/workflows/staged-model.yml")["jobs"]["test-and-promote"]
     words = job["steps"][-1]["run"].split()
     assert words == ["python", ".github/scripts/staged_model.py", '"$GITHUB_EVENT_PATH"']
     return subprocess.run(
         [sys.executable, PROJECT / words[1], event, "--max-slowdown", "1000"],  # a busy machine is no failure
-        env={**os.environ, "PNEUMONIA_REGISTRY": str(registry.root), **environment},
+        env={**os.environ, "PNEUMONIA_REGISTRY": str(place), **environment},
         capture_output=True,
         text=True,
     )
@@ -52,7 +56,7 @@ class TestRun:
     def test_the_candidate_that_a_payload_names_is_tested_and_promoted(
         self, registry: LocalRegistry, tmp_path: Path
     ) -> None:
-        done = run(registry, RECORDED, GITHUB_STEP_SUMMARY=str(tmp_path / "summary.md"))
+        done = run(registry.root, RECORDED, GITHUB_STEP_SUMMARY=str(tmp_path / "summary.md"))
         assert done.returncode == 0, done.stdout + done.stderr
         entry = registry.find("reference:v1")
         assert BEST in entry.aliases
@@ -62,10 +66,22 @@ class TestRun:
         assert "**Promoted to best.**" in said
         assert "| `checksums` | `pass` |" in said
 
+    def test_in_a_registry_of_wandb_it_is_the_same(self, online: WandbServer, tmp_path: Path) -> None:
+        place = "wandb://team/model"
+        pushed = open_registry(place).push(REFERENCE, [CANDIDATE])
+        event = tmp_path / "event.json"
+        linked = f"team-org/wandb-registry-model/{pushed.reference}"
+        event.write_text(json.dumps(with_payload(artifact_version_string=linked, project_name="wandb-registry-model")))
+        done = run(place, event)
+        assert done.returncode == 0, done.stdout + done.stderr
+        entry = open_registry(place).find(pushed.reference)
+        assert BEST in entry.aliases
+        assert entry.metadata["staged"]["passed"] is True
+
     def test_a_bundle_that_fails_its_tests_is_not_promoted(self, registry: LocalRegistry, tmp_path: Path) -> None:
         graph = registry.root / "reference" / "v1" / GRAPH
         graph.write_bytes(graph.read_bytes()[:-1] + b"\x00")
-        done = run(registry, RECORDED, GITHUB_STEP_SUMMARY=str(tmp_path / "summary.md"))
+        done = run(registry.root, RECORDED, GITHUB_STEP_SUMMARY=str(tmp_path / "summary.md"))
         assert done.returncode == 1
         assert BEST not in registry.find("reference:v1").aliases
         assert "**Its staged tests failed**" in (tmp_path / "summary.md").read_text(encoding="utf-8")
@@ -73,7 +89,7 @@ class TestRun:
     def test_a_version_that_is_not_there_is_said_to_be_missing(self, registry: LocalRegistry, tmp_path: Path) -> None:
         event = tmp_path / "event.json"
         event.write_text(json.dumps(with_payload(artifact_version_string="o/p/reference:v9")))
-        done = run(registry, event)
+        done = run(registry.root, event)
         assert done.returncode == 1
         assert "reference:v9" in done.stdout
 
@@ -81,7 +97,7 @@ class TestRun:
         event = tmp_path / "event.json"
         event.write_text(json.dumps(with_payload(artifact_collection_name="reference; touch /tmp/x")))
         before = (registry.root / "registry.json").read_bytes()
-        done = run(registry, event)
+        done = run(registry.root, event)
         assert done.returncode == 2
         assert "touch" not in done.stdout + done.stderr
         assert (registry.root / "registry.json").read_bytes() == before
