@@ -39,7 +39,7 @@ EXPORT_OPTIONS ?=
 # The stages of dvc.yaml run `python`: that of the environment.
 DVC := PATH="$(abspath $(VENV))/bin:$$PATH" $(VENV)/bin/dvc
 
-.PHONY: help train test test-quick serve lint types format check-repo check-images promtool images-chroot docs lowest bench bench-serve bench-memory load abuse endurance reference documents study input-check bench-engines wheel constraints clean
+.PHONY: help train test test-quick serve lint types format check-repo check-images promtool images-chroot docs lowest bench bench-serve bench-memory bench-page screenshots load abuse endurance reference documents study input-check bench-engines wheel constraints clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -232,6 +232,13 @@ bench-serve: $(DEV_ENV) $(TREE) ## speed of the server against a plain one and t
 	$(VENV)/bin/python -m benchmarks.serving --data "$$(cat $(TREE))"
 	$(VENV)/bin/python -m benchmarks.serving --data "$$(cat $(TREE))" --profile
 	$(MAKE) documents
+
+bench-page: $(DEV_ENV) $(TREE) ## how long a visitor of the page waits, and twenty at once
+	$(VENV)/bin/python -m benchmarks.page --data "$$(cat $(TREE))"
+	$(MAKE) documents
+
+screenshots: $(DEV_ENV) ## pictures of the page for the documents, from the page as it runs
+	$(VENV)/bin/python -m benchmarks.screenshots
 
 bench-memory: $(DEV_ENV) ## memory of the largest films and of the page, for deploy/sizing.py
 	$(VENV)/bin/python -m benchmarks.memory

@@ -130,6 +130,7 @@ film-heat { display: none; }
 .many-mark { position: absolute; top: -3px; bottom: -3px; width: 2px; background: var(--ink); }
 #many-news, #many-file { display: none; }
 
+:is(#explore-threshold, #explore-prevalence) :is(.min_value, .max_value) { color: var(--soft); }
 .explored { display: flex; flex-direction: column; gap: 14px; }
 .explored dl, .monitored dl { display: grid; grid-template-columns: repeat(auto-fill, minmax(200px, 1fr));
   gap: 12px 24px; }

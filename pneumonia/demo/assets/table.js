@@ -77,7 +77,9 @@
       added = true;
     }
     part('table').hidden = rows.size === 0;
-    if (added && !waiting) {
+    if (news.state !== 'running') {
+      sort();
+    } else if (added && !waiting) {
       waiting = true;
       requestAnimationFrame(() => { waiting = false; sort(); });
     }

@@ -32,7 +32,9 @@ def build(site: Site, frame: Frame, tab: gr.Tab) -> None:
     place_html(f'<p class="quiet">{say.html("many.intro")} {say.html("disclaimer")}</p>', "many-intro")
     with gr.Row(equal_height=False, elem_id="many-intake"):
         with gr.Column(scale=3, min_width=280):
-            files = gr.File(label=say("many.files"), file_count="multiple", height=110, elem_id="many-upload")
+            files = gr.File(
+                label=say("many.files"), file_count="multiple", height=110, elem_id="many-upload", elem_classes="upload"
+            )
         with gr.Column(scale=1, min_width=200):
             folder = gr.UploadButton(say("many.folder"), file_count="directory", elem_id="many-folder")
             stop = gr.Button(say("many.stop"), visible=False, elem_id="many-stop")
