@@ -47,6 +47,7 @@ from pneumonia.inference.typicality import Typicality, fit_typicality
 from pneumonia.models.outputs import NetworkOutput
 from pneumonia.provenance import describe_reproducibility, git_state, reproducibility
 from pneumonia.quantization import quantize_graph
+from pneumonia.registry.staged.probes import record_probes
 from pneumonia.training.callbacks import AtomicCheckpointIO
 from pneumonia.training.module import ChestXRayClassifier
 
@@ -198,6 +199,7 @@ def export_bundle(options: ExportOptions) -> Bundle:
         _answers(answered, held_out, point).save(directory / VALIDATION)
         figures = _figures(answered, held_out, point, classes)
         bundle = replace(bundle, metrics={"validation": {**figures, "engine": choose_engine(bundle).name}})
+        bundle = replace(bundle, provenance={**bundle.provenance, "probes": record_probes(bundle)})
         write_card(bundle)
         (directory / DATA_CARD).write_text(render_data_card(manifest, splits), encoding="utf-8")
         write_bundle(bundle)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pneumonia.errors import RegistryError
 from pneumonia.files import atomic_directory
-from pneumonia.registry.base import BEST, CANDIDATE, Entry, Registry
+from pneumonia.registry.base import BEST, CANDIDATE, STAGED, Entry, Registry
 from pneumonia.registry.resolve import REGISTRY_VARIABLE, open_registry, registry_root
 from pneumonia.registry.show import describe_model, tell
 from pneumonia.registry.staged.result import StagedResult
@@ -95,7 +95,10 @@ def _push(registry: Registry, options: argparse.Namespace) -> int:
 
 def _list(registry: Registry, _: argparse.Namespace) -> int:
     for entry in registry.list():
-        _say(f"{entry.reference:<20} {entry.bundle_version:<14} {entry.created}  {' '.join(entry.aliases)}")
+        staged = entry.metadata.get(STAGED)
+        tests = "not tested" if staged is None else "tests passed" if staged["passed"] else "tests FAILED"
+        columns = f"{entry.reference:<20} {entry.bundle_version:<14} {entry.created}  {tests:<12}"
+        _say(f"{columns}  {' '.join(entry.aliases)}")
     return 0
 
 

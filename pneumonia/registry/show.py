@@ -1,5 +1,6 @@
 """From what a prediction says of its model to all that is known of it: run, config, commit, data, tests, promotions."""
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
@@ -11,7 +12,16 @@ from pneumonia.registry.base import BEST, STAGED, Entry, Registry
 
 _FIGURES = ("auroc", "accuracy", "sensitivity", "specificity")
 # What provenance holds beside the trainer's settings, and is shown under a heading of its own or by other commands.
-_NOT_CONFIG = ("synthetic", "data", "data_version", "git", "versions", "run", "reproducibility")
+_NOT_CONFIG = (
+    "synthetic",
+    "data",
+    "data_version",
+    "git",
+    "versions",
+    "run",
+    "reproducibility",
+    "probes",
+)
 
 
 def describe_model(registry: Registry, reference: str) -> dict[str, Any]:
@@ -57,9 +67,10 @@ def _tell_bundle(described: Mapping[str, Any]) -> Iterator[str]:
     changed = {True: ", with changes that were not committed", False: "", None: ""}[git.get("dirty")]
     yield f"  commit      {git.get('commit') or 'unknown'}{changed}"
     yield f"  data        {_pairs(data)}"
+    yield f"  data.dvc    {_data_version(described['data_version'])}"
     yield f"  made again  {describe_reproducibility(described)}"
     for name, value in described["config"].items():
-        yield f"  config      {name}: {value}"
+        yield f"  config      {name}: {json.dumps(value)}"
     for split, figures in described["metrics"].items():
         yield f"  {split:<11} {_pairs(figures)}"
 
@@ -107,6 +118,13 @@ def _of_bundle(bundle: Bundle) -> dict[str, Any]:
         "operating_point": asdict(bundle.operating_point),
         "metrics": {split: _headline(figures) for split, figures in bundle.metrics.items()},
     }
+
+
+def _data_version(version: Mapping[str, Any] | None) -> str:
+    if version is None:
+        return "not compared with the films"
+    same = {True: "its films", False: "NOT its films", None: "whether its films is unknown"}[version["same"]]
+    return f"{version['tracked'] or 'none'}, {same}{': ' if version['note'] else ''}{version['note']}"
 
 
 def _headline(figures: Mapping[str, Any]) -> dict[str, Any]:

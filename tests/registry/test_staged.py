@@ -117,14 +117,15 @@ def test_weights_that_are_no_numbers_are_found(broken: Path) -> None:
     change_graph(broken, to_nan)
     result = examine_bundle(broken, EASY)
     assert "Not finite: logits, activation_map, embedding" in failures(result)["finite"]
-    assert {"served", "contract", "finite", "batch", "invariances"} <= set(failures(result))
+    assert {"served", "contract", "finite", "batch", "probes", "invariances"} <= set(failures(result))
     assert outcomes(result)["version"] == "pass"
 
 
-def test_a_graph_whose_classes_are_swapped_is_found_on_films(broken: Path, tree: Path) -> None:
+def test_a_graph_whose_classes_are_swapped_is_found_on_films_and_without(broken: Path, tree: Path) -> None:
     change_graph(broken, swap_logits)
     result = examine_bundle(broken, replace(EASY, data=tree))
-    assert list(failures(result)) == ["films"]
+    assert list(failures(result)) == ["probes", "films"]
+    assert "Phantoms are answered otherwise than when it was exported" in failures(result)["probes"]
     assert "auroc 0.000 (at least 0.5)" in failures(result)["films"]
 
 

@@ -33,6 +33,7 @@ _CHECKS: dict[str, Callable[[Subject], str]] = {
     "contract": technical.check_contract,
     "finite": technical.check_finite,
     "batch": technical.check_batch,
+    "probes": technical.check_probes,
     "invariances": technical.check_invariances,
     "figures": clinical.check_figures,
     "films": clinical.check_films,

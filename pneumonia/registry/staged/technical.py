@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from pneumonia.bundle import graph_version
+from pneumonia.data.phantom import GENERATOR_VERSION
 from pneumonia.evaluation.operating_point import positive_probability
 from pneumonia.inference.engine import OUTPUTS
 from pneumonia.inference.engines.registry import DEFAULT_ENGINE, open_engine
@@ -94,6 +95,21 @@ def check_batch(subject: Subject) -> str:
     if not change <= _SAME:
         raise CheckFailedError(f"In a batch a probability differs by {change:.3g} from that of the film alone.")
     return f"largest difference of a probability {change:.1g}"
+
+
+def check_probes(subject: Subject) -> str:
+    """Phantoms get the answers here that they got when it was exported, whatever machine and versions that was with."""
+    recorded = subject.bundle.provenance.get("probes") or {}
+    if recorded.get("generator") != GENERATOR_VERSION:
+        raise CheckSkippedError("no answers for these phantoms were recorded when it was exported")
+    now = [prediction.probability for prediction in subject.predictor.predict(subject.radiographs)]
+    change = _largest(now, recorded["probabilities"])
+    if not change <= _ALIKE:
+        raise CheckFailedError(
+            f"Phantoms are answered otherwise than when it was exported, a probability by {change:.3f} (at most "
+            f"{_ALIKE:g}): its graph was changed, or this machine computes it otherwise."
+        )
+    return f"{len(now)} phantoms answered as when it was exported, a probability by at most {change:.2g}"
 
 
 def check_invariances(subject: Subject) -> str:
