@@ -43,11 +43,11 @@ from pneumonia.files import atomic_directory
 from pneumonia.folding import fold_pooled_convolutions
 from pneumonia.inference.engine import OUTPUTS, Engine, OnnxRuntimeEngine, run_in_batches
 from pneumonia.inference.engines.registry import choose_engine
+from pneumonia.inference.probes import record_probes
 from pneumonia.inference.typicality import Typicality, fit_typicality
 from pneumonia.models.outputs import NetworkOutput
 from pneumonia.provenance import describe_reproducibility, git_state, reproducibility
 from pneumonia.quantization import quantize_graph
-from pneumonia.registry.staged.probes import record_probes
 from pneumonia.training.callbacks import AtomicCheckpointIO
 from pneumonia.training.module import ChestXRayClassifier
 

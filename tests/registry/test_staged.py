@@ -18,9 +18,9 @@ from pneumonia.cli import main as pneumonia
 from pneumonia.data.phantom import PhantomCounts, write_phantoms
 from pneumonia.errors import ConfigError, RegistryError
 from pneumonia.inference.engine import EngineOutput
+from pneumonia.inference.probes import write_probes
 from pneumonia.registry.local import LocalRegistry
 from pneumonia.registry.staged import technical
-from pneumonia.registry.staged.probes import write_probes
 from pneumonia.registry.staged.result import CheckFailedError, CheckSkippedError, StagedResult
 from pneumonia.registry.staged.run import CHECKS, _subject, examine_bundle, examine_entry
 from pneumonia.registry.staged.subject import StagedOptions, Subject

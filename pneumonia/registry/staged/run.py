@@ -10,10 +10,11 @@ from pneumonia.errors import BundleError, PneumoniaError, RegistryError
 from pneumonia.images import read_radiograph
 from pneumonia.inference.engines.registry import choose_engine
 from pneumonia.inference.predictor import Predictor
+from pneumonia.inference.probes import write_probes
 from pneumonia.provenance import software_versions
 from pneumonia.registry.base import BEST, STAGED, Entry, Registry, current_user, timestamp
 from pneumonia.registry.staged import clinical, technical
-from pneumonia.registry.staged.probes import copies, write_probes
+from pneumonia.registry.staged.probes import copies
 from pneumonia.registry.staged.result import (
     FAILED,
     PASSED,
