@@ -1,6 +1,7 @@
 """A registry of Weights & Biases: bundles as artifacts of their runs, linked to `wandb-registry-NAME`."""
 
 import os
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
@@ -81,11 +82,15 @@ class WandbRegistry(Registry):
         folder = self._cache / self.entity / self.name / entry.name / f"{entry.version}-{entry.bundle_version}"
         if _is_whole(folder, entry):
             return folder
-        with self._explained(), atomic_directory(folder, replace=True) as temporary:
-            artifact = self._named(entry.reference)
-            artifact.download(root=str(temporary))
-            write_json(temporary / SIDECAR, described(artifact))
-            _check(temporary, entry, f"{reference} in {self.place}")
+        try:
+            with self._explained(), atomic_directory(folder, replace=True) as temporary:
+                artifact = self._named(entry.reference)
+                artifact.download(root=str(temporary))
+                write_json(temporary / SIDECAR, described(artifact))
+                _check(temporary, entry, f"{reference} in {self.place}")
+        except RegistryError:
+            if not _is_whole(folder, entry):  # another process may have put it there meanwhile
+                raise
         return folder
 
     def annotate(self, reference: str, metadata: Mapping[str, Any]) -> Entry:
@@ -153,15 +158,19 @@ class WandbRegistry(Registry):
         assert self._api is not None  # who has no account is told so first
         known = bundle.provenance.get("run") or {}
         wandb = require_wandb(self.place)
-        with wandb.init(
-            entity=known.get("entity") or self.entity,
-            project=known.get("project") or _PROJECT,
-            id=known.get("id"),
-            resume="allow" if known.get("id") else None,
-            job_type=None if known.get("id") else "push",
-            mode="online",
-            settings=wandb.Settings(silent=True, console="off", x_disable_stats=True),
-        ) as run:
+        with (
+            tempfile.TemporaryDirectory(prefix="pneumonia-", ignore_cleanup_errors=True) as folder,
+            wandb.init(
+                entity=known.get("entity") or self.entity,
+                project=known.get("project") or _PROJECT,
+                id=known.get("id"),
+                resume="allow" if known.get("id") else None,
+                job_type=None if known.get("id") else "push",
+                dir=folder,
+                mode="online",
+                settings=wandb.Settings(silent=True, console="off", x_disable_stats=True),
+            ) as run,
+        ):
             yield run
 
     @contextmanager

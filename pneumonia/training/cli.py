@@ -120,6 +120,15 @@ def main(arguments: list[str] | None = None, callbacks: Sequence[Callback] = ())
     Raises `ConfigError` and `DataError`; LightningCLI itself exits on bad options.
     """
     _quieten()
+    try:
+        return _run(arguments)
+    except Exception as error:
+        if not type(error).__module__.startswith("wandb."):
+            raise
+        raise ConfigError(f"W&B did not take the run: {error}. WANDB_MODE=offline keeps it for later.") from error
+
+
+def _run(arguments: list[str] | None) -> PneumoniaCLI:
     return PneumoniaCLI(
         ChestXRayClassifier,
         ChestXRayDataModule,

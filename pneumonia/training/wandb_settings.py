@@ -26,7 +26,9 @@ def prepare_loggers(loggers: Any, run: Path, known_run: bool) -> None:
             continue
         require_wandb("WandbLogger")
         settings = logger.init_args
-        Path(settings.save_dir).mkdir(parents=True, exist_ok=True)  # W&B takes a temporary folder for one not there
+        Path(settings.save_dir or ".").mkdir(
+            parents=True, exist_ok=True
+        )  # W&B takes a temporary folder for one not there
         if known_run and settings.id is None and settings.version is None:
             settings.id = read_run(run).get("id")
         if not settings.offline and not os.environ.get("WANDB_MODE") and not has_account():

@@ -1,6 +1,7 @@
 """Pytest's way to the stand-in: a server, this process pointed to it, and the environment for others."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -17,16 +18,24 @@ def wandb_service() -> Iterator[WandbServer]:
         assert server.refused == []
 
 
-@pytest.fixture
-def online(wandb_service: WandbServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[WandbServer]:
-    """W&B's client, in this process and those it starts, speaks to the server and writes to a folder of the test."""
+@contextmanager
+def pointed_to(server: WandbServer, folder: Path) -> Iterator[None]:
+    """W&B's client, in this process and those it starts, speaks to the server and writes to the folder."""
     import wandb
 
     names = ("WANDB_DIR", "WANDB_DATA_DIR", "WANDB_CACHE_DIR", "WANDB_CONFIG_DIR", "PNEUMONIA_REGISTRY_CACHE")
-    folders = {name: str(tmp_path / name.lower()) for name in names}
-    for name, value in {**wandb_service.environment, **folders}.items():
-        monkeypatch.setenv(name, value)
-    Path(folders["WANDB_DIR"]).mkdir()
-    wandb.teardown()  # what it read of the environment before
-    yield wandb_service
-    wandb.teardown()
+    folders = {name: str(folder / name.lower()) for name in names}
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in {**server.environment, **folders}.items():
+            patch.setenv(name, value)
+        Path(folders["WANDB_DIR"]).mkdir()
+        wandb.teardown()  # what it read of the environment before
+        yield
+        wandb.teardown()
+
+
+@pytest.fixture
+def online(wandb_service: WandbServer, tmp_path: Path) -> Iterator[WandbServer]:
+    """The server, with W&B's client pointed to it."""
+    with pointed_to(wandb_service, tmp_path):
+        yield wandb_service
