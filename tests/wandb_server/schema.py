@@ -191,7 +191,9 @@ class Schema:
             "state": run.state,
             "stopped": False,
             "config": run.config,
-            "wandbConfig": "{}",
+            "wandbConfig": lambda keys: json.dumps(
+                {key: run.configuration().get("_wandb", {}).get(key) for key in keys}
+            ),
             "summaryMetrics": run.summary,
             "sweepName": None,
             "createdAt": run.project.created,
