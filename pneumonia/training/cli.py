@@ -121,14 +121,14 @@ def main(arguments: list[str] | None = None, callbacks: Sequence[Callback] = ())
     """
     _quieten()
     try:
-        return _run(arguments)
+        return _run(arguments, callbacks)
     except Exception as error:
         if not type(error).__module__.startswith("wandb."):
             raise
         raise ConfigError(f"W&B did not take the run: {error}. WANDB_MODE=offline keeps it for later.") from error
 
 
-def _run(arguments: list[str] | None) -> PneumoniaCLI:
+def _run(arguments: list[str] | None, callbacks: Sequence[Callback]) -> PneumoniaCLI:
     return PneumoniaCLI(
         ChestXRayClassifier,
         ChestXRayDataModule,
