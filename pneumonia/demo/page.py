@@ -7,12 +7,13 @@ import gradio as gr
 from pneumonia.demo.events import Updates, frame_parts
 from pneumonia.demo.header import header
 from pneumonia.demo.site import ASKS_AT_A_TIME, QUIET, Frame, Site, place_html
-from pneumonia.demo.tabs import about, many, monitor, operating_point, read
+from pneumonia.demo.tabs import about, compare, many, monitor, operating_point, read
 
 # Each under its key: its title is the string `tabs.<key>`, its id `tab-<key>`.
 TABS: dict[str, Callable[[Site, Frame, gr.Tab], None]] = {
     "read": read.build,
     "many": many.build,
+    "compare": compare.build,
     "operating_point": operating_point.build,
     "about": about.build,
     "monitor": monitor.build,

@@ -71,6 +71,11 @@ film-heat { display: none; }
 .legend { display: flex; flex-wrap: wrap; gap: 4px 10px; align-items: center; }
 .legend .ramp { flex: none; width: 120px; height: 10px; border-radius: 5px; }
 
+.link { display: flex; align-items: center; gap: 8px; min-height: 28px; width: fit-content; }
+.link input { appearance: auto; width: 18px; height: 18px; accent-color: var(--bar); }
+[id^=compare-] h2 { font-size: 1.2rem; font-weight: 700; }
+[id$=-title] h3 { font-size: 1rem; font-weight: 600; }
+
 .upload .wrap { min-height: 0; padding-top: 30px; flex-direction: row; flex-wrap: wrap; gap: 0.4em; font-size: 1rem;
   justify-content: center; align-content: center; }
 .upload .wrap .icon-wrap { width: 24px; height: 24px; margin: 0; }
