@@ -67,3 +67,7 @@ def test_figures_are_written_as_the_language_writes_them() -> None:
 def test_a_language_without_strings_is_said_to_be() -> None:
     with pytest.raises(ConfigError, match="en"):
         Strings("xx")
+
+
+def test_german_figures_have_a_comma_and_a_space() -> None:
+    assert Strings("de").figure("1,234.5%") == "1.234,5\N{NO-BREAK SPACE}%"
