@@ -19,7 +19,8 @@ def waiting_card(say: Strings) -> str:
     """What stands there while the model reads it."""
     return (
         f'<section class="card idle"><h2>{say.html("answer.title")}</h2>'
-        f'<p class="waiting"><span class="dot"></span>{say.html("answer.waiting")}</p></section>'
+        f'<p class="waiting"><span class="dot"></span>{say.html("answer.waiting")}</p>'
+        f'<p class="slow">{say.html("answer.slow")}</p></section>'
     )
 
 

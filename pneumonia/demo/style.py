@@ -12,6 +12,8 @@ CSS = """
 .dark { --ink: #eef2f6; --soft: #b3bfcc; --line: #35404d; --paper: #171d25;
   --positive: #ffb37a; --negative: #6fd6e0; --warn-ground: #4a3a06; --warn-ink: #ffe9a8; --bar: #4db5e6; }
 .gradio-container .main { max-width: 1480px; margin: 0 auto; }
+:is(button, input, select, textarea, summary, a, [tabindex]):focus-visible { outline: 3px solid var(--bar) !important;
+  outline-offset: 2px; }
 .html-container { padding: 0 !important; color: var(--ink); line-height: 1.5; }
 .html-container :is(h1, h2, p, dl, dd, ul, figure) { margin: 0; }
 .html-container code { font-family: var(--font-mono); }
@@ -79,7 +81,7 @@ film-heat { display: none; }
 .upload .wrap { min-height: 0; padding-top: 30px; flex-direction: row; flex-wrap: wrap; gap: 0.4em; font-size: 1rem;
   justify-content: center; align-content: center; }
 .upload .wrap .icon-wrap { width: 24px; height: 24px; margin: 0; }
-.upload .wrap .or { color: var(--soft); }
+[data-testid=upload-text] .or { color: var(--soft); }
 .examples { gap: 8px; align-items: center; }
 [id$=-examples-label] { flex-basis: 100%; }
 
@@ -106,6 +108,8 @@ film-heat { display: none; }
 .scale .limit.end { padding-right: calc(100% - var(--at) - 1.5px); text-align: right; }
 .scale .ends { display: flex; justify-content: space-between; }
 
+.waiting + .slow { visibility: hidden; animation: appear 0s 5s forwards; }
+@keyframes appear { to { visibility: visible; } }
 .waiting .dot { animation: pulse 1s ease-in-out infinite alternate; }
 @keyframes pulse { to { opacity: 0.2; } }
 @media (prefers-reduced-motion: reduce) { .waiting .dot { animation: none; } }

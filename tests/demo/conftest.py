@@ -54,10 +54,12 @@ def visit(browser: "sync_api.Browser", page_url: str) -> Iterator[Open]:
     """Open the page; at the end no error may be in the console, and no request may have left this machine."""
     contexts, visits = [], []
 
-    def open_page(width: int = 1400, height: int = 900, scheme: Scheme = "light", url: str = page_url) -> Visit:
+    def open_page(
+        width: int = 1400, height: int = 900, scheme: Scheme = "light", url: str = page_url, state: str = "ready"
+    ) -> Visit:
         context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
         contexts.append(context)
-        visits.append(Visit(context.new_page(), url))
+        visits.append(Visit(context.new_page(), url, state))
         return visits[-1]
 
     yield open_page

@@ -64,13 +64,14 @@ WORST_CONTRAST = """
 class Api:
     """`pneumonia serve` on one port, to be stopped and started again."""
 
-    def __init__(self, bundle: Path, port: int) -> None:
+    def __init__(self, bundle: Path, port: int, *options: object) -> None:
         self.url, self._port, self._bundle = f"http://127.0.0.1:{port}", port, bundle
+        self._options = list(map(str, options))
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         words = [sys.executable, "-m", "pneumonia", "serve", "--bundle", str(self._bundle), "--port", str(self._port)]
-        self._process = subprocess.Popen([*words, "--workers", "1"], stdout=subprocess.DEVNULL)
+        self._process = subprocess.Popen([*words, "--workers", "1", *self._options], stdout=subprocess.DEVNULL)
         wait_until_it_answers(f"{self.url}/health")
 
     def stop(self) -> None:
@@ -89,7 +90,7 @@ class Api:
 class Visit:
     """One browser tab on the page, and what went on in it."""
 
-    def __init__(self, tab: "sync_api.Page", url: str) -> None:
+    def __init__(self, tab: "sync_api.Page", url: str, state: str = "ready") -> None:
         self.tab = tab
         self.errors: list[str] = []
         self.addresses: list[str] = []
@@ -100,7 +101,7 @@ class Visit:
         tab.set_default_timeout(MILLISECONDS)
         sync_api.expect.set_options(timeout=MILLISECONDS)
         tab.goto(url)
-        tab.wait_for_selector(".state.ready")
+        tab.wait_for_selector(f".state.{state}")
 
     def _note(self, request: "sync_api.Request") -> None:
         self.addresses.append(request.url)

@@ -25,6 +25,17 @@
     if (give(nearest(), [...(event.clipboardData?.files ?? [])])) event.preventDefault();
   });
 
+  // Gradio names each of its fields alike, and in English; here they are named by what stands beside and on them.
+  function name() {
+    for (const button of document.querySelectorAll(".upload button[aria-label]:not([data-named])")) {
+      const label = button.closest(".upload").querySelector("[data-testid=block-label]")?.textContent.trim();
+      button.setAttribute("aria-label", [button.textContent.replace(/\s+/g, " ").trim(), label].filter(Boolean).join(", "));
+      button.dataset.named = "";
+    }
+  }
+
+  new MutationObserver(name).observe(document, { childList: true, subtree: true });
+
   const box = (event) => event.target.closest?.("[data-drop]");
 
   document.addEventListener("dragover", (event) => {
