@@ -113,8 +113,8 @@ $(ARTIFACTS)/.trained-$(EXPERIMENT): $(BUNDLE)/bundle.json
 # Only films that are not here are brought: those that were changed are what is trained on, and data.dvc tells it.
 repro: $(DATA_ENV) ## the stages of dvc.yaml, those whose data, code or settings changed: films to a measured bundle
 	@if [ -d $(DATA)/train ]; then true; \
-	elif [ -n "$$PNEUMONIA_DATA_SOURCE" ]; then $(PNEUMONIA) data fetch --output $(DATA); \
-	else $(MAKE) data-pull; fi
+	elif [ -z "$$PNEUMONIA_DATA_SOURCE" ] || [ "$$PNEUMONIA_DATA_SOURCE" = dvc ]; then $(MAKE) data-pull; \
+	else $(PNEUMONIA) data fetch --output $(DATA); fi
 	$(DVC) repro
 
 data-push: $(DATA_ENV) remote ## hash the folder data into data.dvc, and send it to your DVC remote

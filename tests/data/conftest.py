@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -55,6 +56,23 @@ def run_in(tmp_path_factory: pytest.TempPathFactory) -> Run:
         return done
 
     return run
+
+
+@pytest.fixture(scope="session")
+def make_in(run_in: Run, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """`make` with this Python's packages in place of an environment that it would install."""
+    if shutil.which("make") is None:
+        pytest.skip("needs make")
+    environment = tmp_path_factory.mktemp("venv")
+    (environment / "bin").mkdir()
+    for name, module in (("dvc", "dvc"), ("pneumonia", "pneumonia"), ("python", "")):
+        script = environment / "bin" / name
+        script.write_text(f'#!/bin/sh\nexec "{sys.executable}" {module and f"-m {module}"} "$@"\n')
+        script.chmod(0o755)
+    for marker in (".train", ".data", ".dev"):
+        (environment / marker).touch()
+        os.utime(environment / marker, (time.time() + 3600,) * 2)  # newer than what it was installed by
+    return lambda folder, *words, **options: run_in(folder, "make", f"VENV={environment}", *words, **options)
 
 
 @pytest.fixture(scope="session")

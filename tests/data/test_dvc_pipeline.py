@@ -91,6 +91,16 @@ def test_plots_are_drawn_from_the_run_and_the_report(reproduced: Path, run_in: R
 
 
 @pytest.mark.slow
+def test_make_repro_brings_films_that_are_missing_and_makes_nothing_that_is_there(
+    checkout: Path, make_in: Run, run_in: Run, tree: Path
+) -> None:
+    shutil.rmtree(checkout / "data")
+    said = make_in(checkout, "repro", f"PNEUMONIA_DATA_SOURCE={tree}").stdout
+    assert "Data and pipelines are up to date." in said
+    assert not run_in(checkout, "git", "status", "--porcelain").stdout
+
+
+@pytest.mark.slow
 def test_an_edit_of_the_page_makes_nothing_stale(checkout: Path, run_in: Run) -> None:
     with (checkout / "pneumonia" / "demo" / "page.py").open("a") as file:
         file.write("# edited\n")

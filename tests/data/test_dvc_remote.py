@@ -1,6 +1,5 @@
 """`make data-push` and `make data-pull`, against a folder and against Google Cloud Storage's API on this machine."""
 
-import os
 import shutil
 import socket
 import subprocess
@@ -14,23 +13,6 @@ import pytest
 from .conftest import Run
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def make_in(run_in: Run, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """`make` with this Python's packages in place of an environment that it would install."""
-    if shutil.which("make") is None:
-        pytest.skip("needs make")
-    environment = tmp_path_factory.mktemp("venv")
-    (environment / "bin").mkdir()
-    for name, module in (("dvc", "dvc"), ("pneumonia", "pneumonia"), ("python", "")):
-        script = environment / "bin" / name
-        script.write_text(f'#!/bin/sh\nexec "{sys.executable}" {module and f"-m {module}"} "$@"\n')
-        script.chmod(0o755)
-    for marker in (".train", ".data", ".dev"):
-        (environment / marker).touch()
-        os.utime(environment / marker, (time.time() + 3600,) * 2)  # newer than what it was installed by
-    return lambda folder, *words, **options: run_in(folder, "make", f"VENV={environment}", *words, **options)
 
 
 @pytest.fixture

@@ -47,6 +47,7 @@ def test_model_info_tells_what_bundle_is_loaded(server: str, bundle_dir: Path) -
     assert {name: answer[name] for name in described} == described
     assert set(answer) == set(ModelInfoBody.model_fields)
     ModelInfoBody.model_validate(answer, strict=True)
+    assert answer["provenance"]["reproducibility"]["reasons"]  # of films that are not those of data.dvc, at least
 
 
 def test_the_cards_of_the_bundle_are_given_as_markdown(server: str, bundle_dir: Path) -> None:
