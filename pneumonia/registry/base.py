@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pneumonia.bundle import load_bundle
+from pneumonia.bundle import Bundle, load_bundle
 from pneumonia.errors import RegistryError
-from pneumonia.registry.policy import judge_promotion
+from pneumonia.registry.policy import Verdict, judge_promotion
 
 CANDIDATE = "candidate"
 BEST = "best"
@@ -166,8 +166,7 @@ class Registry(ABC):
             bundle = load_bundle(self.pull(entry.reference))
             if present is not None and present.reference == entry.reference:
                 return entry
-            best = None if present is None else load_bundle(self.pull(present.reference))
-            verdict = judge_promotion(bundle, best, entry.metadata.get(STAGED))
+            verdict = self._judge(bundle, entry, present)
             if not verdict.allowed and not (force and verdict.forceable):
                 raise RegistryError(f"{entry.reference} ({bundle.label}) is not promoted: {verdict.finding}")
             return self._give(PROMOTE, BEST, entry, reason, not verdict.allowed, verdict.finding)
@@ -183,6 +182,18 @@ class Registry(ABC):
             entry = self.find(earlier)
             self.pull(entry.reference)
             return self._give(ROLLBACK, BEST, entry, reason)
+
+    def _judge(self, bundle: Bundle, entry: Entry, present: Entry | None) -> Verdict:
+        staged = entry.metadata.get(STAGED)
+        try:
+            best = None if present is None else load_bundle(self.pull(present.reference))
+        except RegistryError as error:  # one that was damaged must not stay best for ever
+            verdict = judge_promotion(bundle, None, staged)
+            words = (
+                f"it can't be compared with the present best: {error} Another takes its place by --force --reason TEXT."
+            )
+            return Verdict(False, words) if verdict.allowed else verdict
+        return judge_promotion(bundle, best, staged)
 
     def _give(
         self, action: str, alias: str, entry: Entry, reason: str, forced: bool = False, finding: str = ""

@@ -3,11 +3,12 @@
 import csv
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from pneumonia.bundle import load_bundle
+from pneumonia.bundle import VALIDATION, load_bundle, write_bundle
 from pneumonia.cli import main
 from pneumonia.data.manifest import scan_tree
 from pneumonia.data.splits import assign_splits
@@ -81,6 +82,27 @@ def test_a_copy_replaces_no_folder_of_other_things(
     assert evaluate(*words, "--record-to", tmp_path / "mine") == 1
     assert "is no bundle" in capsys.readouterr().err
     assert (tmp_path / "mine" / "notes.txt").read_text() == "mine"
+
+
+def test_recorded_validation_brings_the_answers_that_its_figures_are_of(
+    bundle_dir: Path, tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy = Path(shutil.copytree(bundle_dir, tmp_path / "bundle"))
+    (copy / VALIDATION).unlink()
+    write_bundle(replace(load_bundle(bundle_dir), directory=copy, metrics={}))
+    words = ["--bundle", copy, "--split", "validation", "--record", "--output", tmp_path / "report", "--data"]
+    other = Path(shutil.copytree(tree, tmp_path / "other"))
+    next((other / "train" / "NORMAL").iterdir()).unlink()
+    assert evaluate(*words, other) == 1
+    assert "which of them it held out is not known" in capsys.readouterr().err
+    assert evaluate(*words, tree) == 0
+    recorded, original = load_bundle(copy).held_out(), load_bundle(bundle_dir).held_out()
+    assert recorded is not None
+    assert original is not None
+    assert recorded.films.tolist() == original.films.tolist()
+    assert recorded.probabilities == pytest.approx(original.probabilities, abs=1e-3)
+    figures = compute_metrics(recorded.labels, recorded.probabilities, load_bundle(copy).operating_point.threshold)
+    assert figures["auroc"] == pytest.approx(load_bundle(copy).metrics["validation"]["auroc"]["value"])
 
 
 def test_recording_without_a_named_bundle_is_refused(

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pneumonia.bundle import load_bundle
+from pneumonia.bundle import GRAPH, load_bundle
 from pneumonia.errors import DataError, RegistryError
 from pneumonia.evaluation.held_out import HeldOut
 from pneumonia.registry.local import LocalRegistry
@@ -128,6 +128,22 @@ def test_a_person_may_decide_otherwise_and_gives_a_reason_that_is_kept(registry:
     assert (event.forced, event.reason, event.previous) == (True, "the other one fails on lateral films", "cnn:v1")
     assert "its AUROC is lower" in event.finding
     assert best(registry) == "other:v1"
+
+
+def test_a_best_that_was_damaged_gives_way_by_force_alone(registry: LocalRegistry, make: Make) -> None:
+    push_tested(registry, make())
+    registry.promote("cnn:v1")
+    with (registry.pull("best") / GRAPH).open("ab") as graph:
+        graph.write(b"\0")
+    push_tested(registry, make("other"))
+    registry.push(make("third"), [])
+    with pytest.raises(RegistryError, match=r"can't be compared with the present best: cnn:v1 in .* is damaged"):
+        registry.promote("other:v1")
+    with pytest.raises(RegistryError, match="its staged tests were not run"):
+        registry.promote("third:v1")
+    registry.promote("other:v1", force=True, reason="the disk failed")
+    assert best(registry) == "other:v1"
+    assert "is damaged" in registry.history()[-1].finding
 
 
 @pytest.mark.parametrize("force", [False, True])

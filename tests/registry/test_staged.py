@@ -3,6 +3,8 @@
 import json
 import math
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -297,3 +299,23 @@ def test_the_command_reports_every_check_and_fails_with_one(
     assert "FAILED" in said.splitlines()[0]
     with pytest.raises(RegistryError, match=r"its staged tests failed: .*finite: Not finite"):
         registry.promote("candidate")
+
+
+def test_pytest_runs_the_same_tests_and_keeps_what_they_found(registry: LocalRegistry, broken: Path) -> None:
+    registry.push(broken, ["candidate"])
+    with (registry.pull("candidate") / GRAPH).open("ab") as graph:
+        graph.write(b"\0")
+    project = Path(__file__).parents[2]
+    words = [sys.executable, "-m", "pytest", "tests/staged", "-q", "-p", "no:cacheprovider"]
+    done = subprocess.run(
+        [*words, "--registry", "cnn:candidate", "--root", str(registry.root)],
+        capture_output=True,
+        text=True,
+        cwd=project,
+    )
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "test_the_bundle_passes[checksums]" in done.stdout
+    assert f"1 failed, {len(CHECKS) - 1} skipped" in done.stdout
+    assert registry.find("candidate").metadata["staged"]["passed"] is False
+    both = subprocess.run([*words, "--registry", "a", "--bundle", "b"], capture_output=True, cwd=project)
+    assert both.returncode == 4

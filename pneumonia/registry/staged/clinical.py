@@ -64,7 +64,7 @@ def check_films(subject: Subject) -> str:
 def check_best(subject: Subject) -> str:
     """It is no worse than the present best for the films that both held out."""
     if subject.best is None:
-        raise CheckSkippedError("there is no other best to compare it with")
+        raise CheckSkippedError("there is no other best, or none that can be loaded, to compare it with")
     try:
         comparison = compare_bundles(subject.bundle, subject.best)
     except DataError as error:

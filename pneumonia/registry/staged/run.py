@@ -55,11 +55,16 @@ def examine_entry(registry: Registry, reference: str, options: StagedOptions) ->
     except RegistryError as error:
         result = _result(entry.bundle_version, [Check(CHECKSUMS, FAILED, str(error)), *_left_out((CHECKSUMS,))])
     else:
-        other = (
-            None if best is None or best.reference == entry.reference else load_bundle(registry.pull(best.reference))
-        )
+        other = None if best is None or best.reference == entry.reference else _loaded(registry, best)
         result = examine_bundle(directory, options, other, _earlier_baseline(entry))
     return registry.annotate(entry.reference, {STAGED: result.as_json()}), result
+
+
+def _loaded(registry: Registry, entry: Entry) -> Bundle | None:
+    try:
+        return load_bundle(registry.pull(entry.reference))
+    except RegistryError:  # that the present best is damaged is no fault of the one that is tested
+        return None
 
 
 def examine_bundle(
