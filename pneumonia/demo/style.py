@@ -81,6 +81,7 @@ film-heat { display: none; }
 .upload .wrap { min-height: 0; padding-top: 30px; flex-direction: row; flex-wrap: wrap; gap: 0.4em; font-size: 1rem;
   justify-content: center; align-content: center; }
 .upload .wrap .icon-wrap { width: 24px; height: 24px; margin: 0; }
+:is(.min_value, .max_value) { color: var(--soft); }
 [data-testid=upload-text] .or { color: var(--soft); }
 .examples { gap: 8px; align-items: center; }
 [id$=-examples-label] { flex-basis: 100%; }
@@ -139,7 +140,6 @@ film-heat { display: none; }
 .many-mark { position: absolute; top: -3px; bottom: -3px; width: 2px; background: var(--ink); }
 #many-news, #many-file { display: none; }
 
-:is(#explore-threshold, #explore-prevalence) :is(.min_value, .max_value) { color: var(--soft); }
 .explored { display: flex; flex-direction: column; gap: 14px; }
 .explored dl, .monitored dl { display: grid; grid-template-columns: repeat(auto-fill, minmax(200px, 1fr));
   gap: 12px 24px; }

@@ -72,3 +72,4 @@ def test_the_page_speaks_german_from_its_title_to_its_problems(
             ratio, text = page.tab.evaluate(WORST_CONTRAST)
             assert ratio >= 4.5, text
             assert page.overflow() <= 0
+        page.tab.close()

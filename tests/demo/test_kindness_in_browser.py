@@ -84,7 +84,6 @@ def test_with_its_key_the_page_is_answered_and_a_film_too_large_is_kept(
     noise = np.random.default_rng(0).integers(0, 256, (500, 500), dtype=np.uint8)
     Image.fromarray(noise).save(tmp_path / "large.png")
     page.choose(tmp_path / "large.png")
-    page.read("The film is too large.")
     page.read("Export the film at a smaller size")
     kept(page)
     sync_api.expect(page.tab.locator("#read-retry")).to_be_hidden()
@@ -114,3 +113,4 @@ def test_a_busy_server_says_how_long_to_wait_and_answers_the_same_film_later(
         sync_api.expect(page.tab.locator(".slow")).to_be_visible()
         page.answered()
         assert len({asked.body.partition(b"\r\n\r\n")[2][:1000] for asked in server.asked}) == 1
+        page.tab.close()
