@@ -35,7 +35,12 @@ EXPERIMENT := $(basename $(notdir $(CONFIG)))
 RUN := $(ARTIFACTS)/runs/$(EXPERIMENT)
 BUNDLE := $(ARTIFACTS)/bundles/$(EXPERIMENT)
 REPORT := $(ARTIFACTS)/reports/$(EXPERIMENT)
+# With Weights & Biases: FIT_OPTIONS='--config configs/wandb.yaml' TRAIN_EXTRAS=train,tracking, and
+# REGISTRY=wandb://ENTITY/REGISTRY for its registry (docs/wandb.md).
+FIT_OPTIONS ?=
 EXPORT_OPTIONS ?=
+TRAIN_EXTRAS ?= train
+REGISTRY ?= $(ARTIFACTS)/registry
 # The stages of dvc.yaml run `python`: that of the environment.
 DVC := PATH="$(abspath $(VENV))/bin:$$PATH" $(VENV)/bin/dvc
 
@@ -48,7 +53,7 @@ help: ## list the targets
 
 $(TRAIN_ENV): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/$(INSTALL) '.[train]'
+	$(VENV)/bin/$(INSTALL) '.[$(TRAIN_EXTRAS)]'
 	touch $@
 
 $(DEV_ENV): pyproject.toml constraints.txt
@@ -69,7 +74,7 @@ $(SERVE_ENV): pyproject.toml constraints.txt
 # ---- from films to a bundle in the registry
 
 train: $(ARTIFACTS)/.trained-$(EXPERIMENT) ## environment, data, fit, evaluation, bundle into the local registry
-	@echo "Up to date. Report: $(REPORT)/report.html  Registry:" && $(PNEUMONIA) registry list
+	@echo "Up to date. Report: $(REPORT)/report.html  Registry:" && $(PNEUMONIA) registry --root $(REGISTRY) list
 
 # $(TREE) holds the path of the tree that is trained on.
 $(TREE): | $(TRAIN_ENV)
@@ -93,7 +98,7 @@ $(RUN)/.complete: $(CONFIG) $(TREE) | $(TRAIN_ENV)
 	@if [ -e $@ ]; then rm -rf $(RUN); fi
 	config=$(CONFIG); if [ "$$(cat $(TREE))" = $(PHANTOMS) ]; then config=configs/phantom.yaml; fi; \
 	$(PNEUMONIA) fit --config $$config --data.root "$$(cat $(TREE))" --data.cache_dir $(ARTIFACTS)/cache \
-	  --trainer.default_root_dir $(RUN) --ckpt_path last
+	  --trainer.default_root_dir $(RUN) --ckpt_path last $(FIT_OPTIONS)
 	touch $@
 
 $(BUNDLE)/bundle.json: $(RUN)/.complete
@@ -102,7 +107,7 @@ $(BUNDLE)/bundle.json: $(RUN)/.complete
 	$(PNEUMONIA) evaluate --bundle $(BUNDLE) --data "$$(cat $(TREE))" --split test --output $(REPORT) --record
 
 $(ARTIFACTS)/.trained-$(EXPERIMENT): $(BUNDLE)/bundle.json
-	$(PNEUMONIA) registry --root $(ARTIFACTS)/registry push $(BUNDLE) --promote \
+	$(PNEUMONIA) registry --root $(REGISTRY) push $(BUNDLE) --promote \
 	  --data "$$(cat $(TREE))"
 	touch $@
 

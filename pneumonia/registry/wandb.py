@@ -20,6 +20,7 @@ from pneumonia.registry.wandb_artifact import (
     described,
     entry_of,
     events_of,
+    first_seen,
     record_of,
     with_event,
     with_record,
@@ -130,7 +131,7 @@ class WandbRegistry(Registry):
         """The linked artifacts that are bundles, oldest first."""
         with self._explained():
             found = [item for item in self._api.registry(self.name).versions() if "bundle_version" in item.metadata]
-        return sorted(found, key=lambda item: min((at for at, _ in events_of(item)), default=0))
+        return sorted(found, key=first_seen)
 
     def _named(self, reference: str) -> Any:
         return self._api.artifact(f"wandb-registry-{self.name}/{reference}")

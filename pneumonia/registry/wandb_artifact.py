@@ -1,5 +1,6 @@
 """A bundle as an artifact of Weights & Biases: what is written to its metadata, and what is read of it."""
 
+import datetime
 import json
 import time
 from collections.abc import Mapping
@@ -91,6 +92,12 @@ def events_of(artifact: Any) -> list[tuple[int, Event]]:
         (int(event.get("at", 0)), Event(**{key: value for key, value in event.items() if key in known}))
         for event in record_of(artifact).get("events", [])
     ]
+
+
+def first_seen(artifact: Any) -> int:
+    """When an artifact was pushed, in nanoseconds; of one that was linked by hand, when it was made."""
+    made = datetime.datetime.fromisoformat(artifact.created_at).replace(tzinfo=datetime.UTC)
+    return min((at for at, _ in events_of(artifact)), default=int(made.timestamp()) * 10**9)
 
 
 def collection_of(artifact: Any) -> str:

@@ -110,7 +110,7 @@ class WandbRecord(Callback):
     @override
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Wait until all is sent or written."""
-        run = _run(trainer) if stage == "fit" else None
+        run = _any_run(trainer) if stage == "fit" else None
         if run is not None:
             run.finish()
 
@@ -196,7 +196,12 @@ def _data(trainer: Trainer) -> ChestXRayDataModule:
 
 
 def _run(trainer: Trainer) -> "Run | None":
-    """W&B's run in the first process, where there is one."""
+    """W&B's run in the first process, where there is one that is recorded: `WANDB_MODE=disabled` makes another kind."""
+    run = _any_run(trainer)
+    return None if run is None or run.disabled else run
+
+
+def _any_run(trainer: Trainer) -> "Run | None":
     if not trainer.is_global_zero:
         return None
     loggers = [logger for logger in trainer.loggers if isinstance(logger, WandbLogger)]

@@ -1,5 +1,6 @@
 """The registry of Weights & Biases, through its real client and a stand-in for its server."""
 
+import argparse
 import json
 import os
 from collections.abc import Callable
@@ -10,8 +11,9 @@ import pytest
 from pneumonia.bundle import GRAPH, load_bundle
 from pneumonia.errors import RegistryError
 from pneumonia.registry.base import BEST
-from pneumonia.registry.resolve import open_registry, split_reference
+from pneumonia.registry.resolve import chosen_alias, open_registry, resolve_bundle, split_reference
 from pneumonia.registry.wandb import WandbRegistry
+from pneumonia.serving.described import describe_model
 from tests.registry.conftest import push_tested
 from tests.wandb_server.server import WandbServer
 
@@ -125,6 +127,21 @@ def test_an_alias_is_taken_away_and_that_is_recorded(registry: WandbRegistry, ma
     registry.unalias("candidate", "not wanted")
     assert registry.list()[0].aliases == []
     assert [(event.action, event.reason) for event in registry.history()] == [("push", ""), ("unalias", "not wanted")]
+
+
+def test_who_names_wandb_gets_its_best_or_none(
+    registry: WandbRegistry, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PNEUMONIA_REGISTRY", registry.place)
+    options = argparse.Namespace(bundle=None, registry=None)
+    with pytest.raises(RegistryError, match=r"There is no 'best' in the registry wandb://team/model: it is empty"):
+        resolve_bundle(options)
+    push_tested(registry, make())
+    registry.promote("cnn:v0")
+    assert chosen_alias(options) == "best"
+    found = resolve_bundle(options)
+    assert found.label == load_bundle(make()).label
+    assert describe_model(found, "best").info["wandb_artifact"]["version"] == "v0"
 
 
 def test_the_same_bundle_pushed_again_keeps_its_version(registry: WandbRegistry, make: Make) -> None:

@@ -3,7 +3,6 @@
 import csv
 import json
 import os
-import pty
 import re
 import subprocess
 import sys
@@ -17,11 +16,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pneumonia.errors import MissingLibraryError
+from pneumonia.errors import ConfigError, MissingLibraryError
 from pneumonia.training.charts import precision_recall_points, roc_points, telling_samples
 from pneumonia.training.cli import main, portable
 from pneumonia.training.wandb_settings import read_run
 from tests.wandb_server.run_file import records
+from tests.wandb_server.server import wandb_server
 
 BRIEF = ("--trainer.limit_train_batches=2", "--trainer.max_epochs=1")
 OVERLAY = f"--config={Path(__file__).parents[2] / 'configs' / 'wandb.yaml'}"
@@ -184,7 +184,40 @@ def test_a_resumed_run_goes_on_in_wandb_too(tracked: Path, training_words: Train
 
 
 @pytest.mark.slow
+def test_a_run_that_is_disabled_is_not_recorded(
+    training_words: TrainingWords, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import wandb
+
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    wandb.teardown()
+    try:
+        assert "run" not in checkpoint(fit(training_words, tmp_path))["provenance"]
+    finally:
+        wandb.teardown()
+
+
+@pytest.mark.slow
+def test_a_key_that_is_refused_is_an_error_that_says_what_to_do(
+    training_words: TrainingWords, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import wandb
+
+    with wandb_server() as server:
+        for name, value in {**server.environment, "WANDB_API_KEY": "f" * 40}.items():
+            monkeypatch.setenv(name, value)
+        wandb.teardown()
+        try:
+            with pytest.raises(ConfigError, match=r"W&B did not take the run: .* WANDB_MODE=offline keeps it"):
+                fit(training_words, tmp_path)
+        finally:
+            wandb.teardown()
+    assert server.refused
+
+
+@pytest.mark.slow
 def test_without_an_account_a_terminal_is_not_asked_for_a_login(training_words: TrainingWords, tmp_path: Path) -> None:
+    pty = pytest.importorskip("pty", reason="Windows has none")
     words = training_words("fit", tmp_path / "run", OVERLAY, f"--trainer.logger.init_args.save_dir={tmp_path}", *BRIEF)
     environment = {name: value for name, value in os.environ.items() if name not in NO_ACCOUNT}
     terminal, theirs = pty.openpty()  # W&B asks only where somebody could answer
