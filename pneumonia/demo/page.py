@@ -21,10 +21,6 @@ TABS: dict[str, Callable[[Site, Frame, gr.Tab], None]] = {
 
 _SECONDS_BETWEEN_LOOKS = 3.0
 
-# Regions that are announced have to be there before what is announced in them.
-_ANNOUNCE = """() => document.querySelectorAll('[id$=-answer] .html-container')
-  .forEach((region) => region.setAttribute('aria-live', 'polite'))"""
-
 
 def build_page(site: Site) -> gr.Blocks:
     """The page, ready to launch."""
@@ -41,7 +37,6 @@ def build_page(site: Site) -> gr.Blocks:
         def look() -> Updates:
             return frame_parts(site, site.client.model_info())
 
-        page.load(None, js=_ANNOUNCE, api_visibility="private")
         gr.on(
             [page.load, frame.clock.tick],
             look,

@@ -35,6 +35,7 @@ def test_two_films_are_answered_side_by_side_and_shown_alike(
     page.choose(films["oriented.dcm"], "second")
     for key in ("first", "second"):
         page.answered(key)
+    sync_api.expect(page.tab.locator("[aria-live=polite] .verdict:visible")).to_have_count(2)
     page.tab.locator("#first-box").get_by_role("button", name="Zoom in").click()
     page.tab.locator("#first-box").get_by_role("button", name="Turn right").click()
     assert page.state("second")["zoom"] == page.state("first")["zoom"] == 1.25

@@ -1,4 +1,5 @@
-// Films by other ways than the field: pasted anywhere on the page, or dropped on a light box.
+// Films by other ways than the field: pasted anywhere on the page, or dropped on a light box; and what Gradio's parts
+// lack for those who listen.
 (() => {
   "use strict";
 
@@ -34,7 +35,15 @@
     }
   }
 
-  new MutationObserver(name).observe(document, { childList: true, subtree: true });
+  // A region that is announced has to be there before what is announced in it.
+  function announce() {
+    for (const region of document.querySelectorAll("[id$=-answer] .html-container:not([aria-live])")) {
+      region.setAttribute("aria-live", "polite");
+    }
+  }
+
+  const prepare = () => [name, announce].forEach((step) => step());
+  new MutationObserver(prepare).observe(document, { childList: true, subtree: true });
 
   const box = (event) => event.target.closest?.("[data-drop]");
 
