@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
+import torch
 import yaml
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import WandbLogger
@@ -79,13 +80,13 @@ class WandbRecord(Callback):
         dataloader_idx: int = 0,
     ) -> None:
         """Keep the answers of the epoch."""
-        if isinstance(outputs, dict) and _run(trainer) is not None:
+        if isinstance(outputs, dict) and _is_tracked(trainer):
             self._seen.append({name: value.cpu().numpy() for name, value in outputs.items()})
 
     @override
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Keep the answers of the best epoch."""
-        seen, self._seen = self._seen, []
+        seen, self._seen = _of_all_processes(trainer, self._seen), []
         auroc = float(trainer.callback_metrics.get("val/auroc", -np.inf))
         if seen and not trainer.sanity_checking and (self._best is None or auroc > self._best_auroc):
             self._best = {name: np.concatenate([part[name] for part in seen]) for name in seen[0]}
@@ -193,6 +194,20 @@ def _use(run: "Run", artifact: "Artifact") -> None:
 
 def _data(trainer: Trainer) -> ChestXRayDataModule:
     return cast(ChestXRayDataModule, trainer.datamodule)  # type: ignore[attr-defined]
+
+
+def _of_all_processes(trainer: Trainer, seen: "list[dict[str, NDArray[np.float64]]]") -> Any:
+    """What all processes have seen; each film is in one of them."""
+    if trainer.world_size == 1 or not _is_tracked(trainer):
+        return seen
+    parts: list[Any] = [None] * trainer.world_size
+    torch.distributed.all_gather_object(parts, seen)
+    return [answers for part in parts for answers in part]
+
+
+def _is_tracked(trainer: Trainer) -> bool:
+    """Whether W&B gets the run: in every process, also in those that send nothing."""
+    return any(isinstance(logger, WandbLogger) for logger in trainer.loggers)
 
 
 def _run(trainer: Trainer) -> "Run | None":

@@ -8,8 +8,9 @@ from filelock import FileLock, Timeout
 from pneumonia.errors import ConfigError
 from pneumonia.tuning.options import resolved_config
 from pneumonia.tuning.report import BEST_CONFIG, write_report
+from pneumonia.tuning.search import Search
 from pneumonia.tuning.search_space import OBJECTIVE, SearchSpace, read_search_space
-from pneumonia.tuning.study import Search, begin, tune
+from pneumonia.tuning.study import begin, tune
 
 _EPILOG = """
 Every other option is one of `pneumonia fit`, and each trial has it: --config, --data.root, --trainer.max_epochs ...

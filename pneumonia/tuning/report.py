@@ -9,8 +9,9 @@ import yaml
 from optuna.trial import FrozenTrial, TrialState
 
 from pneumonia.files import atomic_write, write_json
+from pneumonia.tuning.search import Search
 from pneumonia.tuning.search_space import OBJECTIVE
-from pneumonia.tuning.study import BASELINE, REASON, Search
+from pneumonia.tuning.study import BASELINE, REASON
 from pneumonia.tuning.trial import LOG
 
 BEST_CONFIG = "best.yaml"

@@ -4,21 +4,16 @@
 """
 
 import json
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
-from optuna.distributions import (
-    BaseDistribution,
-    CategoricalDistribution,
-    FloatDistribution,
-    IntDistribution,
-)
+from optuna.distributions import BaseDistribution
 
 from pneumonia.errors import ConfigError
+from pneumonia.tuning.distributions import ends, holds, read_distribution, stored
 
 OBJECTIVE = "val/auroc"
 _METHODS = ("bayes", "random")
@@ -58,16 +53,16 @@ class SearchSpace:
 
     def corners(self) -> list[dict[str, Any]]:
         """Parameters that together have every listed value and both ends of every range: what can be tried at once."""
-        ends = {key: _ends(distribution) for key, distribution in self.distributions.items()}
+        extremes = {key: ends(distribution) for key, distribution in self.distributions.items()}
         return [
-            {key: values[min(index, len(values) - 1)] for key, values in ends.items()}
-            for index in range(max(map(len, ends.values())))
+            {key: values[min(index, len(values) - 1)] for key, values in extremes.items()}
+            for index in range(max(map(len, extremes.values())))
         ]
 
     def of_config(self, config: Mapping[str, Any]) -> dict[str, Any] | None:
         """The parameters that a config (values by dotted key) has already; None when one is none of the choices."""
-        own = {key: _stored(config.get(key)) for key in self.distributions}
-        if all(_holds(distribution, own[key]) for key, distribution in self.distributions.items()):
+        own = {key: stored(config.get(key)) for key in self.distributions}
+        if all(holds(distribution, own[key]) for key, distribution in self.distributions.items()):
             return own
         return None
 
@@ -101,7 +96,7 @@ def parse_search_space(content: Any) -> SearchSpace:
         if isinstance(choice, dict) and set(choice) == {"value"}:
             fixed[str(key)] = choice["value"]
         else:
-            distributions[str(key)] = _distribution(str(key), choice)
+            distributions[str(key)] = read_distribution(str(key), choice)
     if not distributions:
         raise ConfigError("every parameter has one value; give one at least `values`, or `min` and `max`.")
     return SearchSpace(distributions, fixed, method, *_early_terminate(content.get("early_terminate")))
@@ -123,76 +118,6 @@ def _check_key(key: str) -> None:
         raise ConfigError(f"{key} is set for each trial; leave it out.")
 
 
-def _distribution(key: str, choice: Any) -> BaseDistribution:
-    if not isinstance(choice, dict):
-        raise ConfigError(f"{key} is {choice!r}; give `values`, or `min` and `max`, or one `value`.")
-    given = set(choice) - {"distribution"}
-    kind = choice.get("distribution", "categorical" if "values" in choice else _kind_of_range(choice))
-    if kind not in _READERS:
-        raise ConfigError(f"{key} has the distribution {kind!r}; `pneumonia tune` knows {', '.join(_READERS)}.")
-    names, read = _READERS[kind]
-    if given != set(names):
-        raise ConfigError(f"{key}: a distribution {kind} is given by {', '.join(names)}, not {sorted(given)}.")
-    try:
-        return read(*(choice[name] for name in names))
-    except (TypeError, ValueError) as error:
-        raise ConfigError(f"{key}: {error}") from error
-
-
-def _kind_of_range(choice: Mapping[str, Any]) -> str:
-    whole = all(isinstance(choice.get(end), int) for end in ("min", "max"))
-    return "int_uniform" if whole else "uniform"
-
-
-def _categorical(values: Any) -> BaseDistribution:
-    if not isinstance(values, list) or not values:
-        raise ValueError(f"values is {values!r}; give a list.")
-    return CategoricalDistribution([_stored(value) for value in values])
-
-
-def _uniform(low: Any, high: Any) -> BaseDistribution:
-    return FloatDistribution(*_range(low, high))
-
-
-def _stepped(low: Any, high: Any, step: Any) -> BaseDistribution:
-    return FloatDistribution(*_range(low, high), step=_number("q", step))
-
-
-def _logarithmic(low: Any, high: Any) -> BaseDistribution:
-    return FloatDistribution(*_range(low, high), log=True)
-
-
-def _whole(low: Any, high: Any) -> BaseDistribution:
-    ends = _range(low, high)
-    if not all(end.is_integer() for end in ends):
-        raise ValueError(f"min and max of whole numbers are {low} and {high}.")
-    return IntDistribution(int(ends[0]), int(ends[1]))
-
-
-# W&B's names and arguments: https://docs.wandb.ai/guides/sweeps/sweep-config-keys
-_READERS: dict[str, tuple[tuple[str, ...], Callable[..., BaseDistribution]]] = {
-    "categorical": (("values",), _categorical),
-    "uniform": (("min", "max"), _uniform),
-    "q_uniform": (("min", "max", "q"), _stepped),
-    "log_uniform_values": (("min", "max"), _logarithmic),
-    "int_uniform": (("min", "max"), _whole),
-}
-
-
-def _range(low: Any, high: Any) -> tuple[float, float]:
-    ends = _number("min", low), _number("max", high)
-    if ends[0] >= ends[1]:
-        raise ValueError(f"min is {low} and max is {high}; min has to be less.")
-    return ends
-
-
-def _number(name: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        hint = " (YAML reads 1e-3 as text: write 0.001)" if isinstance(value, str) else ""
-        raise ValueError(f"{name} is {value!r}; give a number{hint}.")
-    return float(value)
-
-
 def _early_terminate(rule: Any) -> tuple[int | None, int]:
     """The epochs before which no trial is given up, and of how many one goes on. W&B calls its rule hyperband."""
     if rule is None:
@@ -207,25 +132,5 @@ def _early_terminate(rule: Any) -> tuple[int | None, int]:
     return rule["min_iter"], rule.get("eta", 3)
 
 
-def _stored(value: Any) -> Any:
-    """As Optuna keeps it: plain values as they are, others as JSON."""
-    return value if value is None or isinstance(value, bool | int | float | str) else json.dumps(value)
-
-
 def _word(key: str, value: Any) -> str:
     return f"--{key}={value if isinstance(value, str) else json.dumps(value)}"
-
-
-def _holds(distribution: BaseDistribution, value: Any) -> bool:
-    if isinstance(distribution, CategoricalDistribution):
-        return value in distribution.choices
-    assert isinstance(distribution, FloatDistribution | IntDistribution)
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    return number and distribution.low <= value <= distribution.high
-
-
-def _ends(distribution: BaseDistribution) -> Sequence[Any]:
-    if isinstance(distribution, CategoricalDistribution):
-        return distribution.choices
-    assert isinstance(distribution, FloatDistribution | IntDistribution)
-    return distribution.low, distribution.high

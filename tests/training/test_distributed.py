@@ -1,6 +1,7 @@
 """Two processes train one network together, and what they measure is what one process measures."""
 
 import csv
+import json
 import shutil
 import subprocess
 import sys
@@ -14,13 +15,15 @@ import torch
 from pneumonia.data.manifest import scan_tree
 from pneumonia.data.splits import assign_splits
 from pneumonia.training.cli import main
+from tests.wandb_server.run_file import records
 
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(not torch.distributed.is_gloo_available(), reason="PyTorch was built without gloo"),
 ]
 
-OVERLAY = Path(__file__).parents[2] / "configs" / "ddp.yaml"
+CONFIGS = Path(__file__).parents[2] / "configs"
+OVERLAY = CONFIGS / "ddp.yaml"
 BATCH, EPOCHS = 4, 2
 # What configs that are used for long train with, on all films.
 OPTIONS = [
@@ -52,7 +55,8 @@ def rows_of(path: Path) -> list[dict[str, str]]:
 def shared(training_words: TrainingWords, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a run of two processes."""
     folder = tmp_path_factory.mktemp("runs") / "shared"
-    done = together(training_words("fit", folder, *OPTIONS))
+    tracker = [f"--config={CONFIGS / 'wandb.yaml'}", f"--trainer.logger.init_args.save_dir={folder.parent}"]
+    done = together(training_words("fit", folder, *OPTIONS, *tracker))
     assert "MEMBER: 2/2" in done.stderr
     return folder
 
@@ -69,8 +73,19 @@ def test_two_processes_train_to_the_end_and_leave_one_run(shared: Path, tree: Pa
     assert content["global_step"] == EPOCHS * (films // 2 // BATCH)
     assert content["epoch"] == EPOCHS - 1
     left = {path.relative_to(shared).as_posix() for path in shared.rglob("*") if path.is_file()}
-    files = {"config.yaml", "hparams.yaml", "metrics.csv", "curves.svg"}
+    files = {"config.yaml", "hparams.yaml", "metrics.csv", "curves.svg", "wandb.json"}
     assert left == files | {"checkpoints/best.ckpt", "checkpoints/last.ckpt"}
+
+
+def test_a_tracker_gets_one_run_with_the_answers_of_both(shared: Path, tree: Path) -> None:
+    [path] = shared.parent.glob("wandb/offline-run-*/run-*.wandb")
+    samples = [
+        json.loads(item.value_json)
+        for record in records(path)
+        for item in record.history.item
+        if [*item.nested_key, item.key][0] == "samples"
+    ]
+    assert [table["nrows"] for table in samples] == [len(assign_splits(scan_tree(tree)).validation)]
 
 
 def test_what_two_processes_measured_while_training_one_measures_again(
