@@ -1,5 +1,7 @@
 """`pneumonia tune` for real: trials are runs, bad ones are recorded, and what is interrupted goes on."""
 
+import contextlib
+import io
 import json
 import os
 import signal
@@ -72,9 +74,10 @@ def searched(words: Words, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pa
     folder = tmp_path_factory.mktemp("searches") / "befallen"
     space = {"method": "random", "parameters": BEFALLS}
     line = words(folder, space, "--trials=6", "--workers=2", f"--seed={SEED}")
-    done = subprocess.run([sys.executable, "-m", "pneumonia", "tune", *line], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return folder, line, done.stdout.splitlines()
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said):
+        assert main(line) == 0
+    return folder, line, said.getvalue().splitlines()
 
 
 # With it, among the first six draws are each misfortune, and trials that end well.
