@@ -76,27 +76,24 @@ def make_in(run_in: Run, tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 
 @pytest.fixture(scope="session")
-def new_checkout(run_in: Run, tree: Path) -> Callable[[Path], Path]:
-    """Commit a copy of the project into a folder, with the session's films as the data that `data.dvc` names."""
-
-    def make(folder: Path) -> Path:
-        for part in PARTS:
-            source, target = PROJECT / part, folder / part
-            target.parent.mkdir(parents=True, exist_ok=True)
-            if source.is_dir():
-                shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__", "reference"))
-            else:
-                shutil.copy(source, target)
-        parameters = (folder / "params.yaml").read_text()
-        assert "config: configs/cnn.yaml" in parameters
-        (folder / "params.yaml").write_text(parameters.replace("configs/cnn.yaml", "configs/debug.yaml"))
-        shutil.copytree(tree, folder / "data" / "chest_xray")
-        run_in(folder, "git", "init", "-q")
-        run_in(folder, "dvc", "add", "-q", "data")
-        commit(run_in, folder)
-        return folder
-
-    return make
+def committed(run_in: Run, tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A commit of a copy of the project, with the session's films as the data that `data.dvc` names."""
+    folder = tmp_path_factory.mktemp("project") / "checkout"
+    for part in PARTS:
+        source, target = PROJECT / part, folder / part
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if source.is_dir():
+            shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__", "reference"))
+        else:
+            shutil.copy(source, target)
+    parameters = (folder / "params.yaml").read_text()
+    assert "config: configs/cnn.yaml" in parameters
+    (folder / "params.yaml").write_text(parameters.replace("configs/cnn.yaml", "configs/debug.yaml"))
+    shutil.copytree(tree, folder / "data" / "chest_xray")
+    run_in(folder, "git", "init", "-q")
+    run_in(folder, "dvc", "add", "-q", "data")
+    commit(run_in, folder)
+    return folder
 
 
 def commit(run_in: Run, folder: Path) -> None:

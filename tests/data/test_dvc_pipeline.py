@@ -32,9 +32,9 @@ def stages_run(output: str) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def reproduced(tmp_path_factory: pytest.TempPathFactory, new_checkout: Callable[[Path], Path], run_in: Run) -> Path:
+def reproduced(tmp_path_factory: pytest.TempPathFactory, committed: Path, run_in: Run) -> Path:
     """A checkout after its first `dvc repro`, committed with its dvc.lock."""
-    checkout = new_checkout(tmp_path_factory.mktemp("pipeline") / "first")
+    checkout = Path(shutil.copytree(committed, tmp_path_factory.mktemp("pipeline") / "first"))
     assert stages_run(run_in(checkout, "dvc", "repro").stdout) == STAGES
     commit(run_in, checkout)
     return checkout
@@ -42,7 +42,7 @@ def reproduced(tmp_path_factory: pytest.TempPathFactory, new_checkout: Callable[
 
 @pytest.fixture
 def checkout(reproduced: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(reproduced, tmp_path / "checkout", symlinks=True))
+    return Path(shutil.copytree(reproduced, tmp_path / "checkout"))
 
 
 @pytest.mark.slow

@@ -5,7 +5,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,8 +16,8 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
-def checkout(new_checkout: Callable[[Path], Path], tmp_path: Path) -> Path:
-    return new_checkout(tmp_path / "checkout")
+def checkout(committed: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(committed, tmp_path / "checkout"))
 
 
 @pytest.fixture

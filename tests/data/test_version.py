@@ -2,7 +2,6 @@
 
 import shutil
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,14 +11,9 @@ from pneumonia.data.version import data_version, read_tracker
 from .conftest import Run
 
 
-@pytest.fixture(scope="module")
-def committed(tmp_path_factory: pytest.TempPathFactory, new_checkout: Callable[[Path], Path]) -> Path:
-    return new_checkout(tmp_path_factory.mktemp("version") / "checkout")
-
-
 @pytest.fixture
 def checkout(committed: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(committed, tmp_path / "checkout", symlinks=True))
+    return Path(shutil.copytree(committed, tmp_path / "checkout"))
 
 
 def test_films_that_dvc_added_are_those_of_data_dvc(checkout: Path) -> None:
