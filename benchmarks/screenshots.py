@@ -75,6 +75,11 @@ def take(url: str, phantoms: list[Path]) -> None:
             tab.locator(f"#tab-{key}-button").click()
             expect(tab.locator(shown).first).to_be_visible(timeout=60_000)
             _keep(tab, key)
+        tab.locator("#tab-compare-button").click()
+        for key, kind in (("first", "Clear lungs"), ("second", "Consolidation")):
+            tab.locator(f"#{key}-examples").get_by_role("button", name=kind).click()
+            expect(tab.locator(f"#{key}-answer .verdict")).to_be_visible(timeout=60_000)
+        _keep(tab, "compare")
         tab.locator("#tab-many-button").click()
         tab.set_input_files("#many-upload input[type=file]", phantoms)
         expect(tab.locator(".many-state")).to_contain_text("All", timeout=60_000)

@@ -161,3 +161,30 @@ def test_a_film_is_pasted_and_dropped(visit: Open) -> None:
               {{ dataTransfer: ({files})('dropped.png'), bubbles: true, cancelable: true }}))"""
     )
     sync_api.expect(page.tab.locator("#read-box figcaption")).to_contain_text("dropped.png")
+
+
+def test_two_fingers_zoom_and_then_one_moves(visit: Open, films: dict[str, Path]) -> None:
+    page = visit(390, 844)
+    page.choose(films["chest-of-somebody.jpeg"])
+    page.answered()
+    page.shown()
+    box = page.tab.locator(".stage").bounding_box()
+    assert box is not None
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    hand = page.tab.context.new_cdp_session(page.tab)
+
+    def touch(kind: str, *places: float) -> None:
+        points = [{"x": x + place, "y": y, "id": finger} for finger, place in enumerate(places)]
+        hand.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+
+    touch("touchStart", -30, 30)
+    for step in (40, 50, 60):
+        touch("touchMove", -step, step)
+    touch("touchEnd")
+    zoomed = page.state()
+    assert zoomed["zoom"] == pytest.approx(2, rel=0.3)
+    touch("touchStart", 0)
+    for step in (10, 20, 30):
+        touch("touchMove", step)
+    touch("touchEnd")
+    assert page.state()["x"] > zoomed["x"]
