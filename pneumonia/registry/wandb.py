@@ -130,11 +130,15 @@ class WandbRegistry(Registry):
     def _artifacts(self) -> Sequence[Any]:
         """The linked artifacts that are bundles, oldest first."""
         with self._explained():
-            found = [item for item in self._api.registry(self.name).versions() if "bundle_version" in item.metadata]
+            found = [item for item in self._linked.versions() if "bundle_version" in item.metadata]
         return sorted(found, key=first_seen)
 
     def _named(self, reference: str) -> Any:
         return self._api.artifact(f"wandb-registry-{self.name}/{reference}")
+
+    @cached_property
+    def _linked(self) -> Any:
+        return self._api.registry(self.name)
 
     @cached_property
     def _api(self) -> Any:
