@@ -195,7 +195,7 @@ $(ARTIFACTS)/tools/promtool:
 
 IMAGES ?= serve demo
 images-chroot: $(DEV_ENV) ## build IMAGES without a container engine, start them, and see them work (root, debootstrap)
-	$(VENV)/bin/python -m docker.chroot $(IMAGES)
+	$(VENV)/bin/python -m docker.chroot $(IMAGES) $(IMAGE_OPTIONS)
 
 format: $(DEV_ENV) ## let ruff write the format and the fixes it is sure of
 	$(VENV)/bin/ruff check --fix .

@@ -47,6 +47,15 @@ def check_reference(image: Image) -> None:
     _expect(found == "reference", f"without BUNDLE it holds {found}: {names}")
 
 
+def check_wandb(image: Image, secret: Path) -> None:
+    """A bundle stage that pulled from Weights & Biases holds what it pulled, and nowhere the key."""
+    pulled = image.root / "bundle" / "wandb_artifact.json"
+    _expect(pulled.exists(), "what it holds does not come from Weights & Biases")
+    key = secret.read_text(encoding="ascii").encode()
+    found = subprocess.run(["grep", "-rlF", "-e", key, str(image.root)], capture_output=True, text=True, check=False)
+    _expect(found.returncode == 1, f"the key is in {found.stdout}{found.stderr}")
+
+
 def check_serve(api: Container, films: Path) -> None:
     """It answers for films as this checkout does, and can write nowhere but in memory."""
     here = _classify("--bundle", "pneumonia/reference", films)

@@ -31,6 +31,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m docker.chroot", description=__doc__)
     parser.add_argument("images", nargs="*", metavar="IMAGE", help=f"of {', '.join(IMAGES)} (default: serve demo)")
     parser.add_argument("--work", type=Path, default=PROJECT / "artifacts" / "images", help="folder for what is built")
+    parser.add_argument(
+        "--wandb", action="store_true", help="pull the bundle also from a stand-in for Weights & Biases"
+    )
     options = parser.parse_args()
     names = options.images or ["serve", "demo"]
     if unknown := set(names) - set(IMAGES):
@@ -41,7 +44,7 @@ def main() -> int:
     work = options.work.resolve()
     work.mkdir(parents=True, exist_ok=True)
     films = _films(work)
-    images = {name: _build(name, work) for name in names}
+    images = {name: _build(name, work, options.wandb) for name in names}
     if "train" in images:
         checks.check_train(images["train"], work / "train.log")
     if "serve" in images:
@@ -65,7 +68,7 @@ def missing() -> str | None:
     return f"needs {', '.join(absent)}: apt-get install debootstrap iproute2 util-linux" if absent else None
 
 
-def _build(name: str, work: Path) -> Image:
+def _build(name: str, work: Path, wandb: bool) -> Image:
     """Build `docker/NAME.Dockerfile` and look at what is in it; the API's with a bundle from a registry."""
     began = time.monotonic()
     revision = run(["git", "rev-parse", "HEAD"]).strip()
@@ -85,7 +88,7 @@ def _build(name: str, work: Path) -> Image:
     stages = read_stages(PROJECT / "docker" / f"{name}.Dockerfile", setting.arguments)
     images: dict[str, Image] = {}
     for stage in stages:
-        images[stage.name] = _build_one(stage, images, setting)
+        images[stage.name] = _build_one(stage, images, setting, wandb)
     image = images.pop(stages[-1].name)
     for other in images.values():
         shutil.rmtree(other.root)
@@ -102,15 +105,38 @@ def debian_of(stages: Sequence[Stage], setting: Setting) -> Path:
     return setting.make_base(base)
 
 
-def _build_one(stage: Stage, images: dict[str, Image], setting: Setting) -> Image:
+def _build_one(stage: Stage, images: dict[str, Image], setting: Setting, wandb: bool) -> Image:
+    """A stage; that of the bundle once for each place that a bundle comes from, at last a registry in a folder."""
+
     def say(line: str) -> None:
         _say(f"  {line}")
 
-    if stage.name != "bundle":
-        return build_stage(stage, images, setting, say)
-    checks.check_reference(build_stage(stage, images, setting, say))
-    chosen = replace(setting, arguments={**setting.arguments, "BUNDLE": "reference:candidate"})
-    return build_stage(stage, images, chosen, say)
+    if stage.name == "bundle":
+        checks.check_reference(build_stage(stage, images, setting, say))
+        if wandb:
+            with _wandb(setting) as pointed:
+                checks.check_wandb(build_stage(stage, images, pointed, say), pointed.secrets["wandb"])
+        setting = replace(setting, arguments={**setting.arguments, "BUNDLE": "reference:candidate"})
+    return build_stage(stage, images, setting, say)
+
+
+@contextmanager
+def _wandb(setting: Setting) -> Iterator[Setting]:
+    """A registry of W&B's stand-in that holds the reference, with its key as a secret."""
+    from tests.wandb_server.server import wandb_server
+
+    secret = setting.work.parent / "wandb.key"
+    place = {"REGISTRY": "wandb://team/model", "BUNDLE": "reference:candidate"}
+    with wandb_server() as server:
+        server.store.add_registry("model")
+        push = [*_PNEUMONIA, "registry", "--root", place["REGISTRY"], "push", str(PROJECT / "pneumonia" / "reference")]
+        folders = {name: str(setting.work.parent / "wandb") for name in ("WANDB_DIR", "WANDB_CACHE_DIR")}
+        run(push, **server.environment, **folders)
+        secret.write_text(server.environment["WANDB_API_KEY"], encoding="ascii")
+        arguments = {**setting.arguments, **place, "WANDB_BASE_URL": server.url}
+        yield replace(setting, arguments=arguments, secrets={**setting.secrets, "wandb": secret})
+        if server.refused:
+            raise RuntimeError(f"W&B's stand-in refused {server.refused}")
 
 
 @contextmanager

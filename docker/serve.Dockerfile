@@ -37,6 +37,8 @@ FROM build AS bundle
 # Where bundles are versioned, and which one: an alias or name:version. Without, the package's reference.
 ARG REGISTRY=/registry
 ARG BUNDLE=
+# Of a W&B server of one's own.
+ARG WANDB_BASE_URL
 RUN --mount=type=bind,from=registry,target=/registry \
     --mount=type=secret,id=pip,target=/etc/pip.conf --mount=type=cache,target=/root/.cache/pip \
     --mount=type=secret,id=wandb,env=WANDB_API_KEY \

@@ -1,6 +1,7 @@
 """What an image starts from here: a Debian by debootstrap, cut down as Docker's slim images are, and pip's settings."""
 
 import ast
+import os
 import re
 import shutil
 import subprocess
@@ -67,9 +68,12 @@ def pip_settings() -> tuple[str, list[Path]]:
     return text, [path for path in (*indexes, *named) if path.exists()]
 
 
-def run(command: list[str]) -> str:
-    """What a command prints. Raises `RuntimeError` with the end of that when it fails."""
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+def run(command: list[str], **environment: str) -> str:
+    """What a command prints, with more variables. Raises `RuntimeError` with the end of that when it fails."""
+    variables = {**os.environ, **environment}
+    done = subprocess.run(
+        command, env=variables, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+    )
     if done.returncode:
         raise RuntimeError(f"{' '.join(command[:6])} ... ended with {done.returncode}:\n{done.stdout[-4000:]}")
     return done.stdout
