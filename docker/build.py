@@ -1,6 +1,6 @@
 """Builds a Dockerfile's stages as folders: each step as the Dockerfile says it, a RUN in a chroot of its own mounts."""
 
-import os
+import posixpath
 import shlex
 import shutil
 import subprocess
@@ -97,7 +97,7 @@ def _configure(step: Step, image: Image, variables: Mapping[str, str]) -> Image:
         case "LABEL":
             return replace(image, labels={**image.labels, **pairs_of(step, variables)})
         case "WORKDIR":
-            folder = os.path.join(image.folder, first)  # noqa: PTH118 (of another root)
+            folder = posixpath.join(image.folder, first)
             (image.root / folder.lstrip("/")).mkdir(parents=True, exist_ok=True)
             return replace(image, folder=folder)
         case "USER":
@@ -180,7 +180,7 @@ def _copy(
     step: Step, image: Image, variables: Mapping[str, str], images: Mapping[str, Image], setting: Setting
 ) -> None:
     *sources, target = [expand(word, variables) for word in step.words]
-    place = image.root / os.path.join(image.folder, target).lstrip("/")  # noqa: PTH118 (of another root)
+    place = image.root / posixpath.join(image.folder, target).lstrip("/")
     stage = step.flag("from")
     for source in sources:
         if stage is not None:
@@ -204,7 +204,7 @@ def _copy_context(context: Path, source: str, place: Path, into_folder: bool) ->
     patterns = ignore_patterns(ignore.read_text(encoding="utf-8")) if ignore.exists() else []
     origin = context / source
     files = [origin] if origin.is_file() else sorted(path for path in origin.rglob("*") if path.is_file())
-    kept = [path for path in files if not is_ignored(str(path.relative_to(context)), patterns)]
+    kept = [path for path in files if not is_ignored(path.relative_to(context).as_posix(), patterns)]
     if not kept:
         raise RuntimeError(f"COPY {source}: it is not there, or .dockerignore leaves it out.")
     for path in kept:

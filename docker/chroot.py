@@ -62,7 +62,7 @@ def main() -> int:
 
 def missing() -> str | None:
     """Why this machine can't do it, or None."""
-    if os.geteuid() != 0:
+    if not hasattr(os, "geteuid") or os.geteuid() != 0:
         return "needs root: it mounts file systems and changes roots"
     absent = [tool for tool in _NEEDED if shutil.which(tool) is None]
     return f"needs {', '.join(absent)}: apt-get install debootstrap iproute2 util-linux" if absent else None

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from deploy.sizing import measured
 from docker.build import Image, Setting, build_stage
 from docker.checks import MOST_BYTES, check_size
 from docker.chroot import IMAGES, missing
@@ -17,6 +18,7 @@ from docker.steps import Stage, Step, expand, ignore_patterns, is_ignored, mount
 from docker.system import debian, pip_settings
 
 PROJECT = Path(__file__).parents[1]
+needs_linux = pytest.mark.skipif(sys.platform != "linux", reason="images are built on Linux")
 FILES = {name: PROJECT / "docker" / f"{name}.Dockerfile" for name in IMAGES}
 COMPOSE = yaml.safe_load((PROJECT / "compose.yaml").read_text(encoding="utf-8"))
 SECRET = re.compile(r"key|token|password|secret|credential", re.IGNORECASE)
@@ -112,6 +114,15 @@ def test_a_service_is_confined_watched_and_on_this_machine_only(name: str) -> No
     assert service["mem_limit"]
     if "image" in service and "build" not in service:
         assert re.fullmatch(r"[a-z/]+:v?\d+\.\d+\.\d+", service["image"])
+
+
+def test_the_api_has_the_memory_that_was_measured_for_its_limits() -> None:
+    api, needed = COMPOSE["services"]["api"], measured()
+    assert api["mem_limit"] == f"{needed.memory_mib}m"
+    assert api["command"][-2:] == ["--workers", str(needed.workers)]
+    names = ("max_bytes", "max_pixels", "max_bytes_in_flight")
+    limits = {f"PNEUMONIA_{name.upper()}": str(getattr(needed, name)) for name in names}
+    assert limits.items() <= api["environment"].items()
 
 
 def test_compose_has_no_key_and_what_it_mounts_is_there() -> None:
@@ -229,7 +240,7 @@ def test_a_stage_is_configured_as_its_steps_say(tmp_path: Path) -> None:
 
 def test_copy_takes_from_the_context_what_is_not_ignored(tmp_path: Path) -> None:
     image = made(tmp_path, "WORKDIR /w", "COPY kept there", "COPY kept/a ./")
-    found = sorted(str(path.relative_to(image.root)) for path in image.root.rglob("*") if path.is_file())
+    found = sorted(path.relative_to(image.root).as_posix() for path in image.root.rglob("*") if path.is_file())
     assert found == ["w/a", "w/there/a"]
     with pytest.raises(RuntimeError, match="dockerignore"):
         build_stage(stage_of(tmp_path, "COPY secret ./"), {}, setting(tmp_path / "again"), lambda _: None)
@@ -257,6 +268,7 @@ def test_pips_settings_become_one_file(monkeypatch: pytest.MonkeyPatch, tmp_path
     assert tmp_path / "index" in paths
 
 
+@needs_linux
 def test_an_image_that_grew_too_large_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_bytes(bytes(100_000))
     monkeypatch.setitem(MOST_BYTES, "serve", 50_000)
