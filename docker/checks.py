@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 from docker.build import Image
@@ -16,6 +17,7 @@ _TITLE = "Chest X-ray: normal or pneumonia?"
 _USER = "10001:10001"
 _ASK = """
 import sys
+import time
 from pathlib import Path
 from pneumonia.demo.client import ApiClient
 client = ApiClient("http://127.0.0.1:8000")
@@ -80,22 +82,32 @@ def check_demo(page: Container, films: Path) -> None:
     _check_confined(page)
 
 
-def check_train(image: Image, log: Path) -> None:
-    """It trains on phantoms that it draws, and exports what came of it, as its user and on a read-only root."""
+def check_train(image: Image, log: Path) -> float:
+    """It trains on phantoms that it draws and exports what came of it, read-only and as its user; the seconds it took.
+
+    The bundle records the commit that the image was built from.
+    """
     steps = [
-        "data phantom --train 24 --val 8 --test 8 --output /tmp/phantom",
-        "fit --config configs/debug.yaml --data.root /tmp/phantom --data.cache_dir /tmp/cache "
+        "pneumonia data phantom --train 80 --val 0 --test 20 --output /tmp/phantom",
+        "pneumonia fit --config configs/debug.yaml --data.root /tmp/phantom --data.cache_dir /tmp/cache "
         "--trainer.default_root_dir /tmp/run --trainer.enable_progress_bar false",
-        "export --checkpoint /tmp/run/checkpoints/best.ckpt --data /tmp/phantom --cache-dir /tmp/cache --output /tmp/b",
-        "classify --bundle /tmp/b /tmp/phantom/test",
+        "pneumonia export --checkpoint /tmp/run/checkpoints/best.ckpt --data /tmp/phantom --cache-dir /tmp/cache "
+        "--output /tmp/bundle",
+        "pneumonia classify --json --bundle /tmp/bundle /tmp/phantom/test",
+        "cat /tmp/bundle/bundle.json",
     ]
-    script = " && ".join(f"pneumonia {step}" for step in steps)
-    container = Container(image, log, entrypoint=["sh", "-ec"], command=[script])
+    began = time.monotonic()
+    container = Container(image, log, entrypoint=["sh", "-ec"], command=["\n".join(steps)])
     try:
-        code = container.wait(900)
+        code = container.wait(1800)
         _expect(code == 0, f"training in it ended with {code}:\n{container.printed()}")
     finally:
         container.kill()
+    printed = log.read_text(encoding="utf-8")
+    commit = image.environment["PNEUMONIA_REVISION"].removesuffix("-dirty")
+    _expect(f'"commit": "{commit}"' in printed, f"the bundle does not come from {commit}:\n{container.printed()}")
+    _expect(printed.count('"prediction"') >= 20, f"films were not classified:\n{container.printed()}")
+    return time.monotonic() - began
 
 
 def check_stop(container: Container) -> None:

@@ -46,7 +46,8 @@ def main() -> int:
     films = _films(work)
     images = {name: _build(name, work, options.wandb) for name in names}
     if "train" in images:
-        checks.check_train(images["train"], work / "train.log")
+        seconds = checks.check_train(images["train"], work / "train.log")
+        _say(f"train: trained and exported in {seconds:.0f} s")
     if "serve" in images:
         with _running(images["serve"], work / "serve.log") as api:
             checks.check_serve(api, films)
@@ -71,7 +72,7 @@ def missing() -> str | None:
 def _build(name: str, work: Path, wandb: bool) -> Image:
     """Build `docker/NAME.Dockerfile` and look at what is in it; the API's with a bundle from a registry."""
     began = time.monotonic()
-    revision = run(["git", "rev-parse", "HEAD"]).strip()
+    revision = run(["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]).strip()
     pip, named = pip_settings()
     secret = work / "pip.conf"
     secret.write_text(pip, encoding="utf-8")

@@ -38,6 +38,8 @@ RUN groupadd --gid 10001 pneumonia \
  && install --directory --owner 10001 --group 10001 /work/artifacts /work/data
 COPY --from=build /opt/venv /opt/venv
 WORKDIR /work
+# data.dvc says which films belong in data/: a bundle records whether they were those.
+COPY data.dvc ./
 COPY configs configs
 ARG REVISION=
 ENV PNEUMONIA_REVISION=$REVISION
