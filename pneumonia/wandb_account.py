@@ -9,6 +9,9 @@ from urllib.parse import urlsplit
 
 from pneumonia.errors import MissingLibraryError
 
+# Where runs are kept that name no other project.
+PROJECT = "pneumonia"
+
 
 def require_wandb(what: str) -> Any:
     """The library. Raises `MissingLibraryError`, which says that `what` needs it and how to install it."""

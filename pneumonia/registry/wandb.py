@@ -25,11 +25,9 @@ from pneumonia.registry.wandb_artifact import (
     with_event,
     with_record,
 )
-from pneumonia.wandb_account import has_account, require_wandb
+from pneumonia.wandb_account import PROJECT, has_account, require_wandb
 
 CACHE_VARIABLE = "PNEUMONIA_REGISTRY_CACHE"
-# Of runs that were not tracked.
-_PROJECT = "pneumonia"
 _TYPE = "model"
 
 
@@ -167,7 +165,7 @@ class WandbRegistry(Registry):
             tempfile.TemporaryDirectory(prefix="pneumonia-", ignore_cleanup_errors=True) as folder,
             wandb.init(
                 entity=known.get("entity") or self.entity,
-                project=known.get("project") or _PROJECT,
+                project=known.get("project") or PROJECT,
                 id=known.get("id"),
                 resume="allow" if known.get("id") else None,
                 job_type=None if known.get("id") else "push",

@@ -7,7 +7,7 @@ from typing import Any
 
 from lightning.pytorch.utilities import rank_zero_warn
 
-from pneumonia.wandb_account import has_account, require_wandb
+from pneumonia.wandb_account import PROJECT, has_account, require_wandb
 
 # In the run's folder: where W&B has the run, for those who resume it, export it or test it.
 RUN_FILE = "wandb.json"
@@ -18,7 +18,7 @@ def prepare_loggers(loggers: Any, run: Path, known_run: bool) -> None:
     """Complete each `WandbLogger` of a trainer's config in place.
 
     Without an account and without `WANDB_MODE` the run is kept offline, and a warning says so: nothing asks for a
-    login. With `known_run` the run that the folder's `wandb.json` names goes on. Raises `MissingLibraryError` when a
+    login. One without a project gets ours. With `known_run` the run that the folder's `wandb.json` names goes on. Raises `MissingLibraryError` when a
     W&B logger is asked for and wandb is not installed.
     """
     for logger in loggers if isinstance(loggers, list) else [loggers]:
@@ -29,6 +29,8 @@ def prepare_loggers(loggers: Any, run: Path, known_run: bool) -> None:
         Path(settings.save_dir or ".").mkdir(
             parents=True, exist_ok=True
         )  # W&B takes a temporary folder for one not there
+        if settings.project is None and not os.environ.get("WANDB_PROJECT"):
+            settings.project = PROJECT  # Lightning's own would be lightning_logs
         if known_run and settings.id is None and settings.version is None:
             settings.id = read_run(run).get("id")
         if not settings.offline and not os.environ.get("WANDB_MODE") and not has_account():

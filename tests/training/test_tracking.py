@@ -15,11 +15,12 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from jsonargparse import Namespace
 
 from pneumonia.errors import ConfigError, MissingLibraryError
 from pneumonia.training.charts import precision_recall_points, roc_points, telling_samples
 from pneumonia.training.cli import main, portable
-from pneumonia.training.wandb_settings import read_run
+from pneumonia.training.wandb_settings import prepare_loggers, read_run
 from tests.wandb_server.run_file import records
 from tests.wandb_server.server import wandb_server
 
@@ -248,6 +249,16 @@ def _read_to_end(screen: Any) -> str:
         if not part:
             return shown.decode(errors="replace")
         shown += part
+
+
+def test_a_logger_that_names_no_project_gets_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("WANDB_PROJECT", raising=False)
+    settings = Namespace(save_dir=str(tmp_path / "new"), project=None, id=None, version=None, offline=True)
+    logger = Namespace(class_path="lightning.pytorch.loggers.WandbLogger", init_args=settings)
+    prepare_loggers([logger, Namespace(class_path="lightning.pytorch.loggers.CSVLogger")], tmp_path, known_run=True)
+    assert settings.project == "pneumonia"
+    assert Path(settings.save_dir).is_dir()
+    assert settings.id is None
 
 
 def test_a_missing_library_is_named_with_what_installs_it(
