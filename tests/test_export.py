@@ -98,6 +98,14 @@ def test_a_bundle_says_what_it_was_made_of(run: Path, tree: Path, bundle_dir: Pa
     assert 0 <= bundle.metrics["validation"]["auroc"]["value"] <= 1
 
 
+def test_a_bundle_of_other_films_than_those_of_data_dvc_does_not_call_itself_reproducible(bundle_dir: Path) -> None:
+    pytest.importorskip("dvc", reason="needs pneumonia[data]")
+    verdict = load_bundle(bundle_dir).provenance["reproducibility"]
+    assert verdict["reproducible"] is False
+    assert any(reason.startswith("the data are not those of data.dvc") for reason in verdict["reasons"])
+    assert "Reproducible: no: " in (bundle_dir / CARD).read_text(encoding="utf-8")
+
+
 def test_a_bundle_holds_no_path_of_the_machine_it_was_made_on(bundle_dir: Path, tree: Path) -> None:
     for path in bundle_dir.iterdir():
         for trace in (tree, Path(__file__).parents[1], Path.home(), Path(torch.__file__).parent):
