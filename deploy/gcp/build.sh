@@ -3,7 +3,7 @@
 set -euo pipefail
 # shellcheck source=lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
-begin "build.sh [now TAG]: the trigger of Cloud Build, or one build of this checkout." "$@"
+begin "build.sh [now TAG]: the trigger of Cloud Build, or one build of this checkout, which deploys nothing." "$@"
 
 substitutions="_IMAGES=$IMAGES,_API=$API,_PAGE=$PAGE,_REGISTRY=$BUILD_REGISTRY,_BUNDLE=$BUILD_BUNDLE"
 substitutions+=",_WANDB_SECRET=$WANDB_SECRET"
@@ -37,7 +37,7 @@ if [[ ${WORDS[0]:-} == now ]]; then
   [[ $tag =~ ^(${PATTERNS[IMAGE_TAG]})$ ]] || fail "'$tag' is no tag of an image."
   commit=$(git -C "$ROOT" rev-parse HEAD)
   run gcloud builds submit "$ROOT" --project="$PROJECT" --region="$REGION" --config="$HERE/cloudbuild.yaml" \
-    --service-account="$as" --substitutions="$substitutions,_TAG=$tag,COMMIT_SHA=$commit"
+    --service-account="$as" --substitutions="$substitutions,_TAG=$tag,_DEPLOY=no,COMMIT_SHA=$commit"
 else
   permissions
   if [[ -n $BUILD_REPOSITORY ]]; then trigger; else say "BUILD_REPOSITORY is empty: no trigger."; fi

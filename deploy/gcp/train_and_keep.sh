@@ -45,7 +45,16 @@ if [ -d "$KEEP/$name" ] && [ ! -d "$run" ]; then
   mkdir -p "$(dirname "$run")" && cp -r "$KEEP/$name" "$run"
 fi
 # A machine may be taken away: what it has reached until then is kept every few minutes.
-(while sleep "${EVERY:-300}"; do [ ! -d "$run" ] || keep "$run" || true; done) &
+keep_at_times() {
+  trap 'kill "$pause"; exit' TERM
+  while true; do
+    sleep "${EVERY:-300}" &
+    pause=$!
+    wait "$pause"
+    [ ! -d "$run" ] || keep "$run" || true
+  done
+}
+keep_at_times &
 saver=$!
 trap 'kill "$saver" 2> /dev/null || true' EXIT
 
