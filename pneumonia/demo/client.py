@@ -25,16 +25,23 @@ _PATIENT = Retries(times=4, total=20.0)
 class ApiClient:
     """The API at `url`, with at most `timeout` seconds of silence for an answer. One client serves many threads.
 
-    `api_key` is sent to this server only. Raises `ConfigError` for a key that can't be sent.
+    `api_key` is sent to this server only; `audience` is that of `Client`. Raises `ConfigError` for a key or an audience
+    that can't be sent.
     """
 
-    def __init__(self, url: str, api_key: str | None = None, timeout: float = DEFAULT_TIMEOUT) -> None:
+    def __init__(
+        self, url: str, api_key: str | None = None, timeout: float = DEFAULT_TIMEOUT, audience: str | None = None
+    ) -> None:
         self._with_key = api_key is not None
         # A connection that is kept would be found dead after the API has restarted.
-        kept: dict[str, Any] = {"timeout": timeout, "limits": httpx.Limits(max_keepalive_connections=0)}
+        kept: dict[str, Any] = {
+            "timeout": timeout,
+            "audience": audience,
+            "limits": httpx.Limits(max_keepalive_connections=0),
+        }
         # The visitor sees what is wrong at once, and decides whether to try again.
         self._client = Client(url, api_key, retries=NO_RETRIES, **kept)
-        self._patient = Client(url, api_key, retries=_PATIENT, timeout=timeout)
+        self._patient = Client(url, api_key, retries=_PATIENT, timeout=timeout, audience=audience)
         self._url, self._kept = url, kept
 
     def model_info(self) -> dict[str, Any] | Problem:

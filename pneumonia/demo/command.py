@@ -93,7 +93,8 @@ def _site(options: argparse.Namespace) -> "Site":
     from pneumonia.inference.remote import api_key
 
     say = Strings(options.language)
-    own = Model(say("compare.own"), ApiClient(options.url, api_key(options.api_key_file)))
+    client = ApiClient(options.url, api_key(options.api_key_file), audience=options.audience)
+    own = Model(say("compare.own"), client)
     others = [Model(name, ApiClient(url)) for name, url in options.other]
     films = films_of(options.examples) if options.examples else ()
     return Site(say, (own, *others), (*phantoms(say), *films), options.name)

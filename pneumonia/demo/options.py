@@ -34,6 +34,10 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         help="holds the key that the API at --url asks for; whoever reaches the page may then use it "
         "(without it: the variable PNEUMONIA_API_KEY)",
     )
+    parser.add_argument(
+        "--audience",
+        help="send Google Cloud's identity token for it to the API at --url (one at https://*.run.app gets its own)",
+    )
     parser.add_argument("--language", choices=languages(), default="en", help="of the page")
     parser.add_argument("--examples", type=Path, metavar="DIR", help="a folder of films to offer beside the phantoms")
     return parser.parse_args(arguments)

@@ -5,6 +5,7 @@ import base64
 import json
 import time
 from collections.abc import Callable
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import httpx
@@ -13,6 +14,7 @@ import pytest
 from pneumonia.cli import main
 from pneumonia.client import AsyncClient, Client
 from pneumonia.client.identity import IDENTITY_HEADER, METADATA_VARIABLE, Token, identity_for, read_token
+from pneumonia.demo.client import ApiClient
 from pneumonia.errors import ApiError, ConfigError
 
 if TYPE_CHECKING:
@@ -186,3 +188,12 @@ def test_an_audience_without_a_server_is_refused(capsys: pytest.CaptureFixture[s
     with pytest.raises(SystemExit):
         main(["classify", "film.png", "--audience", AUDIENCE])
     assert "give its --url too" in capsys.readouterr().err
+
+
+def test_the_page_sends_it_too(stand_in: "Start", reply: "type[Reply]", metadata: "Start") -> None:
+    token = jwt(time.time() + 3600)
+    metadata(token)
+    server = stand_in(reply())
+    with closing(ApiClient(server.url, audience=AUDIENCE)) as client:
+        client.predict(b"the film")
+    assert server.asked[0].headers[IDENTITY_HEADER] == f"Bearer {token}"

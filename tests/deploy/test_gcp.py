@@ -259,10 +259,15 @@ def test_the_api_has_the_sizes_that_were_measured_and_a_command_that_it_knows(
 
 
 def test_the_page_asks_the_api_where_it_will_be(cloud: "Cloud") -> None:
+    from pneumonia.demo.options import parse
+
     assert cloud.run("serve.sh", "page").returncode == 0
     (deploy,) = of(cloud.calls(), "gcloud", "run", "deploy")
     url = "https://pneumonia-api-123456789012.europe-west4.run.app"
-    assert flags(deploy)["args"].split(",") == ["demo", "--host=0.0.0.0", f"--url={url}"]
+    command, *words = flags(deploy)["args"].split(",")
+    options = parse(words)
+    assert (command, options.host, options.url) == ("demo", "0.0.0.0", url)
+    assert options.port == int(flags(deploy)["port"])
 
 
 def test_without_keys_nothing_is_taken_from_secrets(cloud: "Cloud") -> None:

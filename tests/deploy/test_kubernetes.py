@@ -121,6 +121,16 @@ def test_the_commands_are_the_packages_own(resources: list[Resource]) -> None:
     assert options.workers == int(environment["PNEUMONIA_WORKERS"])
 
 
+def test_the_page_asks_the_service_of_the_api(resources: list[Resource]) -> None:
+    from pneumonia.demo.options import parse
+
+    command, *words = container(pods(resources)["page"])["args"]
+    options = parse(words)
+    assert (command, options.host, options.url) == ("demo", "0.0.0.0", "http://api")
+    assert [port["port"] for port in of_kind(resources, "Service")["api"]["spec"]["ports"]] == [80]
+    assert [port["containerPort"] for port in container(pods(resources)["page"])["ports"]] == [options.port]
+
+
 def test_keys_in_production_come_from_secrets(resources: list[Resource]) -> None:
     namespaces = of_kind(resources, "Namespace")
     if "pneumonia" not in namespaces:
