@@ -57,7 +57,8 @@ class OnnxRuntimeEngine:
         try:
             self._session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime raises a dozen classes that share no base but this
-            raise BundleError(f"ONNX Runtime can't load {graph}: {error}. Export the bundle again.") from error
+            words = " ".join(str(error).split())  # some versions end it with a line break
+            raise BundleError(f"ONNX Runtime can't load {graph}: {words}. Export the bundle again.") from error
         names = tuple(output.name for output in self._session.get_outputs())
         if names != OUTPUTS:
             raise BundleError(f"{graph} has the outputs {names}, not {OUTPUTS}; export the bundle again.")
