@@ -89,7 +89,7 @@ def _push(registry: Registry, options: argparse.Namespace) -> int:
         try:
             _say(f"promoted {registry.promote(entry.reference).reference} to {BEST}")
         except RegistryError as error:
-            _say(f"not promoted: {error}")
+            _say(str(error))
     return 0
 
 

@@ -22,7 +22,7 @@ from pneumonia.errors import ConfigError, RegistryError
 from pneumonia.inference.engine import EngineOutput
 from pneumonia.inference.probes import write_probes
 from pneumonia.registry.local import LocalRegistry
-from pneumonia.registry.staged import technical
+from pneumonia.registry.staged import clinical, technical
 from pneumonia.registry.staged.result import CheckFailedError, CheckSkippedError, StagedResult
 from pneumonia.registry.staged.run import CHECKS, _subject, examine_bundle, examine_entry
 from pneumonia.registry.staged.subject import StagedOptions, Subject
@@ -153,13 +153,20 @@ def test_a_threshold_that_was_changed_is_found_by_the_version_and_by_the_figures
     assert "do not give the figures that it records: accuracy" in found["figures"]
 
 
-def test_figures_without_answers_and_answers_without_figures_are_found(broken: Path) -> None:
+def test_figures_without_answers_and_answers_without_figures_are_found(broken: Path, subject: Subject) -> None:
     bundle = load_bundle(broken)
-    write_bundle(replace(bundle, metrics={}))
-    assert "do not give the figures" in failures(examine_bundle(broken, EASY))["figures"]
-    (broken / VALIDATION).unlink()
-    write_bundle(bundle)
-    assert "export it again" in failures(examine_bundle(broken, EASY))["figures"]
+    for spoiled, words in {
+        "figures": "do not give the figures that it records: auroc",
+        "number": "their number differs",
+        "answers": "export it again",
+    }.items():
+        figures = {} if spoiled == "figures" else {**bundle.metrics["validation"]}
+        write_bundle(replace(bundle, metrics={"validation": figures | ({"n": 1} if spoiled == "number" else {})}))
+        if spoiled == "answers":
+            (broken / VALIDATION).unlink()
+            write_bundle(bundle)
+        with pytest.raises(CheckFailedError, match=words):
+            clinical.check_figures(replace(subject, bundle=load_bundle(broken)))
 
 
 def test_a_graph_that_no_engine_opens_is_found(broken: Path) -> None:
@@ -172,32 +179,39 @@ def test_a_graph_that_no_engine_opens_is_found(broken: Path) -> None:
     assert tuple(outcomes(result)) == CHECKS
 
 
-def test_too_low_figures_fail_with_what_they_should_be(make: Make) -> None:
-    found = failures(examine_bundle(make(wrong=100), StagedOptions()))
-    assert list(found) == ["figures"]
-    assert "sensitivity 0.750 (at least 0.8)" in found["figures"]
+def test_too_low_figures_fail_with_what_they_should_be(make: Make, subject: Subject) -> None:
+    low = replace(subject, bundle=load_bundle(make(wrong=100)), options=StagedOptions())
+    with pytest.raises(CheckFailedError, match=r"sensitivity 0\.750 \(at least 0\.8\)"):
+        clinical.check_figures(low)
+    assert "400 held-out films" in clinical.check_figures(replace(low, options=EASY))
 
 
-def test_films_of_test_are_taken_where_none_was_held_out(tmp_path: Path) -> None:
-    phantoms = write_phantoms(tmp_path / "phantoms", PhantomCounts(train=0, val=0, test=20), size=64)
-    result = examine_bundle(REFERENCE, replace(EASY, data=phantoms, min_auroc=0, films=10))
-    words = next(check.words for check in result.checks if check.name == "films")
+def test_films_of_test_are_taken_where_none_was_held_out(tmp_path: Path, subject: Subject) -> None:
+    phantoms = write_phantoms(tmp_path / "tree", PhantomCounts(train=0, val=0, test=20), size=64)
+    trying = replace(subject, options=replace(EASY, data=phantoms, min_auroc=0, films=10))
+    words = clinical.check_films(trying)
     assert words.startswith("10 films: ")
     assert words.endswith("their answers are not recorded")
-    for film in phantoms.rglob("*.jpeg"):
-        film.write_bytes(film.read_bytes()[:200])
-    found = failures(examine_bundle(REFERENCE, replace(EASY, data=phantoms)))["films"]
-    assert "can't be" in found
+    with pytest.raises(CheckFailedError, match=r"auroc 0\.\d+ \(at least 1\)"):
+        clinical.check_films(replace(trying, options=replace(trying.options, min_auroc=1)))
+    shutil.rmtree(phantoms / "test")
+    (phantoms / "train" / "NORMAL" / "IM-0001-0001.jpeg").write_bytes(subject.probes[0].read_bytes())
+    with pytest.raises(CheckFailedError, match="no films of test or of those that it held out"):
+        clinical.check_films(trying)
 
 
-def test_a_bundle_that_is_worse_than_the_best_fails(make: Make) -> None:
-    best = load_bundle(make())
-    worse = examine_bundle(make("other", wrong=40), EASY, best)
-    assert list(failures(worse)) == ["best"]
-    assert "its AUROC is lower" in failures(worse)["best"]
-    elsewhere = examine_bundle(make("other", data="others"), EASY, best)
-    assert outcomes(elsewhere)["best"] == "skip"
-    assert outcomes(examine_bundle(make(), EASY, best))["best"] == "pass"
+def test_a_bundle_that_is_worse_than_the_best_fails(make: Make, subject: Subject) -> None:
+    def against(best: Path | None, bundle: Path) -> str:
+        loaded = None if best is None else load_bundle(best)
+        return clinical.check_best(replace(subject, bundle=load_bundle(bundle), best=loaded))
+
+    with pytest.raises(CheckFailedError, match=r"worse than the present best, cnn:.*its AUROC is lower"):
+        against(make(), make("other", wrong=40))
+    with pytest.raises(CheckSkippedError, match="not comparable with cnn:"):
+        against(make(), make("other", data="others"))
+    with pytest.raises(CheckSkippedError, match="there is no other best"):
+        against(None, make())
+    assert against(make(), make("other")).startswith("no worse than cnn:")
 
 
 def test_latency_is_compared_with_the_engines_own_baseline(subject: Subject) -> None:
