@@ -18,17 +18,16 @@ def prepare_loggers(loggers: Any, run: Path, known_run: bool) -> None:
     """Complete each `WandbLogger` of a trainer's config in place.
 
     Without an account and without `WANDB_MODE` the run is kept offline, and a warning says so: nothing asks for a
-    login. One without a project gets ours. With `known_run` the run that the folder's `wandb.json` names goes on. Raises `MissingLibraryError` when a
-    W&B logger is asked for and wandb is not installed.
+    login. One without a project gets ours. With `known_run` the run that the folder's `wandb.json` names goes on.
+    Raises `MissingLibraryError` when a W&B logger is asked for and wandb is not installed.
     """
     for logger in loggers if isinstance(loggers, list) else [loggers]:
         if getattr(logger, "class_path", None) not in _LOGGER:
             continue
         require_wandb("WandbLogger")
         settings = logger.init_args
-        Path(settings.save_dir or ".").mkdir(
-            parents=True, exist_ok=True
-        )  # W&B takes a temporary folder for one not there
+        # For a folder that is not there W&B takes a temporary one.
+        Path(settings.save_dir or ".").mkdir(parents=True, exist_ok=True)
         if settings.project is None and not os.environ.get("WANDB_PROJECT"):
             settings.project = PROJECT  # Lightning's own would be lightning_logs
         if known_run and settings.id is None and settings.version is None:
