@@ -44,7 +44,7 @@ REGISTRY ?= $(ARTIFACTS)/registry
 # The stages of dvc.yaml run `python`: that of the environment.
 DVC := PATH="$(abspath $(VENV))/bin:$$PATH" $(VENV)/bin/dvc
 
-.PHONY: help train test test-quick serve lint types format check-repo check-images promtool images-chroot docs lowest bench bench-serve bench-memory bench-page screenshots load abuse endurance reference documents study input-check bench-engines wheel constraints clean
+.PHONY: help train test test-quick serve lint types format check-repo check-images promtool images-chroot docs lowest bench bench-serve bench-memory bench-page screenshots load abuse endurance reference documents study tune input-check bench-engines wheel constraints clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -152,6 +152,10 @@ reference: ## train configs/reference.yaml, measure the bundle, and put it into 
 	  --faithfulness --output $(ARTIFACTS)/reports/reference --record --log docs/test-runs.csv
 	rm -rf pneumonia/reference && mv $(ARTIFACTS)/reference pneumonia/reference
 	$(MAKE) documents
+
+tune: $(DEV_ENV) $(TREE) ## search settings of CONFIG by validation AUROC, as configs/sweep.yaml says (hours)
+	$(PNEUMONIA) tune --config $(CONFIG) --space configs/sweep.yaml --output $(ARTIFACTS)/tune/$(EXPERIMENT) \
+	  --data.root "$$(cat $(TREE))" --data.cache_dir $(ARTIFACTS)/cache
 
 documents: $(DEV_ENV) ## write what was measured into README, docs and deploy
 	$(VENV)/bin/python -m benchmarks.documents

@@ -97,6 +97,19 @@ def test_engines_in_float32_say_the_same_whatever_the_pixels(
                 np.testing.assert_allclose(other, one, atol=1e-4, rtol=1e-4)
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(not ENGINES["torch-compiled"].installed, reason="without torch")
+@pytest.mark.skipif(shutil.which("c++") is None, reason="no C++ compiler, which torch.compile needs")
+def test_the_compiled_engine_says_the_same_whatever_the_size_of_the_batch(
+    quantized: Bundle, opened: dict[str, Engine]
+) -> None:
+    films = np.random.default_rng(0).integers(0, 256, (5, 64, 64), dtype=np.uint8)
+    compiled = open_engine(quantized, "torch-compiled", threads=1)
+    for count in (2, 5, 1):
+        for one, other in zip(opened["fp32"].run(films[:count]), compiled.run(films[:count]), strict=True):
+            np.testing.assert_allclose(other, one, atol=1e-4, rtol=1e-4)
+
+
 @pytest.mark.parametrize("name", [name for name in INSTALLED if ENGINES[str(name.values[0])].automatic])
 def test_a_film_s_probability_changes_by_no_more_than_the_bundle_records(
     quantized: Bundle, tree: Path, name: str
