@@ -190,12 +190,12 @@ types: $(DEV_ENV) ## mypy, strict
 check-images: $(DEV_ENV) ## Dockerfiles, compose.yaml, dashboards, alert rules (with `make promtool`)
 	$(VENV)/bin/pytest -q tests/test_docker.py tests/test_dashboards.py
 
-# Debian's package of Prometheus has it. Nothing is installed.
-promtool: $(ARTIFACTS)/tools/promtool ## the program that checks alert rules, from Debian's package
+# Debian's package of Prometheus has both. Nothing is installed.
+promtool: $(ARTIFACTS)/tools/promtool ## Prometheus and promtool for tests of alerts and dashboards, from Debian's package
 $(ARTIFACTS)/tools/promtool:
-	rm -rf $(@D)/prometheus && mkdir -p $(@D)/prometheus
-	cd $(@D)/prometheus && apt-get download -q prometheus && dpkg-deb --extract prometheus_*.deb .
-	mv $(@D)/prometheus/usr/bin/promtool $@ && rm -rf $(@D)/prometheus
+	rm -rf $(@D)/package && mkdir -p $(@D)/package
+	cd $(@D)/package && apt-get download -q prometheus && dpkg-deb --extract prometheus_*.deb .
+	mv $(@D)/package/usr/bin/prometheus $(@D) && mv $(@D)/package/usr/bin/promtool $@ && rm -rf $(@D)/package
 
 IMAGES ?= serve demo
 images-chroot: $(DEV_ENV) ## build IMAGES without a container engine, start them, and see them work (root, debootstrap)

@@ -5,16 +5,18 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from io import BytesIO
 from pathlib import Path
 
 import httpx
 import pytest
 import yaml
+from PIL import Image
 from prometheus_client.parser import text_string_to_metric_families
 
-from benchmarks.server_process import pneumonia_serve, serve
+from benchmarks.server_process import free_port, pneumonia_serve, serve
 from pneumonia.bundle import REFERENCE
 
 PROJECT = Path(__file__).parents[1]
@@ -30,16 +32,31 @@ ADDED = {"instance", "job"}
 BUILT_IN = re.compile(r"\$__rate_interval|\$instance")
 
 
+def ask(url: str, film: bytes) -> None:
+    """Let a server answer for a film and for a file that is none."""
+    for content, status in ((film, 200), (b"no film", 415)):
+        assert httpx.post(f"{url}/predict", files={"file": content}, timeout=60).status_code == status
+
+
 @pytest.fixture(scope="module")
-def exposition(draw_film: object) -> str:
-    """`/metrics` of a server that has answered for a film and for a file that is none."""
+def film(draw_film: Callable[..., Image.Image]) -> bytes:
+    file = BytesIO()
+    draw_film(0, "NORMAL").save(file, "PNG")
+    return file.getvalue()
+
+
+@pytest.fixture(scope="module")
+def url(film: bytes) -> Iterator[str]:
+    """A server that has been asked."""
     with serve(pneumonia_serve(REFERENCE, "--workers", "1")) as running:
-        url = f"http://127.0.0.1:{running.port}"
-        film = BytesIO()
-        draw_film(0, "NORMAL").save(film, "PNG")  # type: ignore[operator]
-        for content, status in ((film.getvalue(), 200), (b"no film", 415)):
-            assert httpx.post(f"{url}/predict", files={"file": content}, timeout=60).status_code == status
-        return httpx.get(f"{url}/metrics", timeout=60).text
+        ask(f"http://127.0.0.1:{running.port}", film)
+        yield f"http://127.0.0.1:{running.port}"
+
+
+@pytest.fixture(scope="module")
+def exposition(url: str) -> str:
+    """Its `/metrics`."""
+    return httpx.get(f"{url}/metrics", timeout=60).text
 
 
 @pytest.fixture(scope="module")
@@ -115,12 +132,16 @@ def test_panels_lie_side_by_side_and_speak_to_the_provisioned_source(path: Path)
     assert len({panel["id"] for panel in panels(path)}) == len(panels(path))
 
 
+def tool(name: str) -> str:
+    found = shutil.which(name, path=os.pathsep.join([str(PROJECT / "artifacts/tools"), os.environ["PATH"]]))
+    if found is None:
+        pytest.skip(f"no {name}: `make promtool` fetches it")
+    return found
+
+
 @pytest.fixture(scope="module")
 def promtool() -> str:
-    found = shutil.which("promtool", path=os.pathsep.join([str(PROJECT / "artifacts/tools"), os.environ["PATH"]]))
-    if found is None:
-        pytest.skip("no promtool: `make promtool` fetches it")
-    return found
+    return tool("promtool")
 
 
 def run(*words: object, **options: object) -> "subprocess.CompletedProcess[str]":
@@ -166,3 +187,68 @@ def test_every_expression_is_valid(promtool: str, tmp_path: Path) -> None:
 def test_prometheus_finds_nothing_wrong_with_the_exposition(promtool: str, exposition: str) -> None:
     done = run(promtool, "check", "metrics", input=exposition)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.fixture(scope="module")
+def prometheus(url: str, film: bytes, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A real Prometheus with the project's config and rules, every second, that has seen some requests come in."""
+    folder, port = tmp_path_factory.mktemp("prometheus"), free_port()
+    config = yaml.safe_load((PROMETHEUS / "prometheus.yml").read_text(encoding="utf-8"))
+    config["global"].update(scrape_interval="1s", scrape_timeout="1s", evaluation_interval="1s")
+    config["rule_files"] = [str(PROMETHEUS / name) for name in config["rule_files"]]
+    jobs = {job["job_name"]: job for job in config["scrape_configs"]}
+    jobs["pneumonia"]["static_configs"][0]["targets"] = [url.removeprefix("http://")]
+    jobs["prometheus"]["static_configs"][0]["targets"] = [f"127.0.0.1:{port}"]
+    (folder / "prometheus.yml").write_text(yaml.safe_dump(config), encoding="utf-8")
+    options = {"config.file": folder / "prometheus.yml", "storage.tsdb.path": folder / "data"}
+    options |= {"web.listen-address": f"127.0.0.1:{port}", "log.level": "warn"}
+    words = [tool("prometheus"), *(f"--{name}={value}" for name, value in options.items())]
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(words, stdout=log, stderr=subprocess.STDOUT)
+    try:
+        deadline = time.monotonic() + 120
+        while not seen(f"http://127.0.0.1:{port}"):
+            assert process.poll() is None, (folder / "log").read_text()
+            assert time.monotonic() < deadline, (folder / "log").read_text()
+            ask(url, film)
+            time.sleep(0.5)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait(timeout=60)
+
+
+def seen(prometheus: str) -> bool:
+    try:
+        found = query(prometheus, 'min(count_over_time(pneumonia_requests_total{status="415"}[1m]))')
+    except httpx.TransportError:
+        return False
+    return bool(found) and float(found[0]["value"][1]) >= 4  # type: ignore[index]
+
+
+def query(prometheus: str, expression: str) -> list[dict[str, object]]:
+    answer = httpx.get(f"{prometheus}/api/v1/query", params={"query": expression}, timeout=60)
+    assert answer.status_code == 200, answer.text
+    return answer.json()["data"]["result"]  # type: ignore[no-any-return]
+
+
+@pytest.mark.slow
+def test_every_panel_shows_something_of_a_server_that_is_asked(prometheus: str) -> None:
+    shown = {where: text for where, text in EXPRESSIONS.items() if not where.startswith("alerts.yml")}
+    empty = [
+        where
+        for where, text in shown.items()
+        if not query(prometheus, text.replace("$__rate_interval", "1m").replace("$instance", ".+"))
+    ]
+    assert empty == []
+
+
+@pytest.mark.slow
+def test_no_alert_fires_for_a_server_that_is_well_and_each_is_looked_at(prometheus: str) -> None:
+    groups = httpx.get(f"{prometheus}/api/v1/rules", timeout=60).json()["data"]["groups"]
+    rules = [rule for group in groups for rule in group["rules"]]
+    assert {rule["name"] for rule in rules} == {
+        where.partition(": ")[2] for where in EXPRESSIONS if where.startswith("alerts.yml")
+    }
+    assert {rule["health"] for rule in rules} == {"ok"}
+    assert [rule["name"] for rule in rules if rule["state"] == "firing"] == []
