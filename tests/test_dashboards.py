@@ -220,6 +220,8 @@ def prometheus(url: str, film: bytes, tmp_path_factory: pytest.TempPathFactory) 
 
 def seen(prometheus: str) -> bool:
     try:
+        if httpx.get(f"{prometheus}/-/ready", timeout=60).status_code != 200:
+            return False
         found = query(prometheus, 'min(count_over_time(pneumonia_requests_total{status="415"}[1m]))')
     except httpx.TransportError:
         return False
