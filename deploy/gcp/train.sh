@@ -26,7 +26,7 @@ render MACHINE="$TRAIN_MACHINE" IMAGE="$IMAGES/train:$IMAGE_TAG" CONFIG="$TRAIN_
   SCRIPT="$(cat "$HERE/train_and_keep.sh")" SOURCE="/gcs/$BUCKET/data/chest_xray" BUCKET="$BUCKET" NAME="$name" \
   SECONDS="$((TRAIN_HOURS * 3600))" ACCOUNT="$TRAIN_ACCOUNT" \
   ACCELERATOR="${TRAIN_ACCELERATOR:-ACCELERATOR_TYPE_UNSPECIFIED}" ACCELERATORS="$accelerators" \
-  WANDB_SECRET="$secret" REGISTRY="$BUILD_REGISTRY" -- job.json > /dev/null
+  WANDB="$WANDB" WANDB_SECRET="$secret" REGISTRY="$BUILD_REGISTRY" -- job.json > /dev/null
 job=$RENDERED/job.json
 say "the job: $job"
 run gcloud ai custom-jobs create --project="$PROJECT" --region="$REGION" --display-name="$name" --config="$job" \

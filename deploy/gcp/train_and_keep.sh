@@ -5,23 +5,23 @@
 #   SOURCE  where the films come from: what `pneumonia data fetch --source` takes, or phantom
 #   CONFIG  of the experiment, such as configs/cnn.yaml
 #   KEEP    the folder for run, bundle and report
-#   WANDB_SECRET, REGISTRY   may be empty: the secret with the key for Weights & Biases, where the run is logged then, and
-#           the registry that the bundle is pushed to
+#   WANDB   yes: the run is logged in Weights & Biases
+#   WANDB_SECRET, REGISTRY   may be empty: the secret with the key for that, and the registry that the bundle is pushed to
 set -euo pipefail
 : "${SOURCE:?}" "${CONFIG:?}" "${KEEP:?}"
 name=$(basename "$CONFIG" .yaml)
 work=${WORK:-/work/artifacts}
 tree=$work/films run=$work/runs/$name bundle=$work/bundles/$name report=$work/reports/$name
 
-# Whole files first, then the name by which they are looked for: a bucket has no rename of folders.
+# A bucket has no rename of folders, but a file there is the old one until the new one is whole.
 keep() {
   mkdir -p "$KEEP"
   cp -r "$@" "$KEEP/"
 }
 
-options=()
+configs=(--config "$CONFIG")
+[ "${WANDB:-no}" = no ] || configs+=(--config configs/wandb.yaml --trainer.logger.init_args.save_dir "$work")
 if [ -n "${WANDB_SECRET:-}" ]; then
-  options+=(--trainer.logger WandbLogger)
   WANDB_API_KEY=$(
     python3 - "$WANDB_SECRET" << 'PYTHON'
 import base64, sys
@@ -58,8 +58,8 @@ keep_at_times &
 saver=$!
 trap 'kill "$saver" 2> /dev/null || true' EXIT
 
-pneumonia fit --config "$CONFIG" --data.root "$tree" --data.cache_dir "$work/cache" \
-  --trainer.default_root_dir "$run" --ckpt_path last "${options[@]}"
+pneumonia fit "${configs[@]}" --data.root "$tree" --data.cache_dir "$work/cache" \
+  --trainer.default_root_dir "$run" --ckpt_path last
 kill "$saver" && wait "$saver" 2> /dev/null || true
 keep "$run"
 pneumonia export --checkpoint "$run/checkpoints/best.ckpt" --data "$tree" --output "$bundle" --name "$name" \

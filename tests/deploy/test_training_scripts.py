@@ -47,6 +47,8 @@ def test_a_job_goes_on_from_what_another_one_kept_and_keeps_run_bundle_and_repor
         CONFIG="configs/debug.yaml",
         WORK=str(tmp_path / "work"),
         REGISTRY=str(tmp_path / "registry"),
+        WANDB="yes",
+        WANDB_MODE="offline",
     )
     assert ran.returncode == 0, ran.stdout + ran.stderr
     # The other one had trained to its end: nothing was left to fit.
@@ -55,6 +57,7 @@ def test_a_job_goes_on_from_what_another_one_kept_and_keeps_run_bundle_and_repor
     assert load_bundle(kept / "bundles" / "debug").name == "debug"
     assert json.loads((kept / "reports" / "debug" / "report.json").read_text(encoding="utf-8"))["n"] > 0
     assert any((tmp_path / "registry").iterdir())
+    assert list((tmp_path / "work" / "wandb").rglob("*.wandb"))
 
 
 def test_a_job_that_is_not_told_what_to_do_fails_at_once(tmp_path: Path) -> None:
