@@ -78,7 +78,10 @@ Check = Callable[[Iterable[list[str]], Iterable[tuple[str, str, str, Any]]], lis
 
 @pytest.fixture(scope="session")
 def google() -> Check:
-    """What the real gcloud finds wrong with commands, and with files that are to be messages of its API."""
+    """What the real gcloud finds wrong with commands, and with files that are to be messages of its API.
+
+    Commands of curl are held against what gcloud's own client of the monitoring API can ask.
+    """
     if not shutil.which("gcloud"):
         pytest.skip("the Google Cloud SDK is not installed")
     asked = subprocess.run(
@@ -90,10 +93,21 @@ def google() -> Check:
     python, sdk = asked.stdout.split()
 
     def check(commands: Iterable[list[str]], messages: Iterable[tuple[str, str, str, Any]] = ()) -> list[str]:
+        commands = list(commands)
         words = [command[1:] for command in commands if command[0] == "gcloud"]
+        requests = [
+            (
+                "monitoring",
+                "v3",
+                command[command.index("--request") + 1],
+                next(word for word in command if "://" in word),
+            )
+            for command in commands
+            if command[0] == "curl"
+        ]
         checked = subprocess.run(
             [python, str(HERE / "google_checks.py"), sdk],
-            input=json.dumps({"commands": words, "messages": list(messages)}),
+            input=json.dumps({"commands": words, "messages": list(messages), "requests": requests}),
             capture_output=True,
             text=True,
             check=False,

@@ -1,14 +1,16 @@
 """Run by the Google Cloud SDK's own Python: what its parser says of commands, and its messages of the files.
 
-stdin: {"commands": [[word, ...], ...], "messages": [[api, version, type, content], ...]}; stdout: a list of what is
-wrong. No network, no account: a command is parsed, and not run.
+stdin: {"commands": [[word, ...], ...], "messages": [[api, version, type, content], ...], "requests": [[api, version,
+method, URL], ...]}; stdout: a list of what is wrong. No network, no account: a command is parsed, and not run.
 """
 
 import contextlib
 import io
 import json
+import re
 import sys
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 
 def wrong_command(parser: Any, words: list[str]) -> list[str]:
@@ -46,6 +48,27 @@ def wrong_message(api: str, version: str, kind: str, content: Any) -> list[str]:
     return unknown_fields(message, kind)
 
 
+def wrong_request(api: str, version: str, method: str, url: str) -> list[str]:
+    """A request that is none of those that the API's client knows: by method, path, and names of parameters."""
+    from googlecloudsdk.api_lib.util import apis
+
+    parts = urlsplit(url)
+    path, query = parts.path.strip("/"), parts.query
+    client = apis.GetClientClass(api, version)
+    if parts.netloc != urlsplit(client.BASE_URL).netloc:
+        return [f"{url}: not at {client.BASE_URL}"]
+    services = [each for each in vars(client).values() if isinstance(each, type) and hasattr(each, "GetMethodConfig")]
+    for service in services:
+        made = service(client(get_credentials=False, url=client.BASE_URL))
+        for name in made.GetMethodsList():
+            known = made.GetMethodConfig(name)
+            pattern = re.sub(r"\{\w+\}", "[^/]+", known.flat_path or known.relative_path)
+            if known.http_method == method and re.fullmatch(pattern, path):
+                unknown = set(parse_qs(query)) - set(known.query_params)
+                return [f"{url}: no parameter {name}" for name in sorted(unknown)]
+    return [f"{method} {url}: there is no such method"]
+
+
 def main() -> None:
     sdk = sys.argv[1]
     sys.path[:0] = [f"{sdk}/lib", f"{sdk}/lib/third_party"]
@@ -58,6 +81,8 @@ def main() -> None:
         wrong += wrong_command(parser, words)
     for api, version, kind, content in asked["messages"]:
         wrong += wrong_message(api, version, kind, content)
+    for api, version, method, url in asked["requests"]:
+        wrong += wrong_request(api, version, method, url)
     json.dump(wrong, sys.stdout)
 
 

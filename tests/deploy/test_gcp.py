@@ -65,6 +65,9 @@ def test_gcloud_does_refuse_what_it_does_not_know(google: "Check") -> None:
             ["gcloud", "run", "deploy", "x", "--image=x", "--concurency=1"],
             ["gcloud", "run", "deploy", "x", "--image=x", "--concurrency=many"],
             ["gcloud", "run", "services", "update", "x", "--image=x", "--region=europe-west4"],
+            ["curl", "--request", "PUT", "https://monitoring.googleapis.com/v3/projects/p/services/s"],
+            ["curl", "--request", "POST", "https://monitoring.googleapis.com/v3/projects/p/services?serviceName=s"],
+            ["curl", "--request", "POST", "https://monitoring.googleapis.com/v3/projects/p/services?serviceId=s"],
         ],
         [
             ("monitoring", "v3", "AlertPolicy", {"displayName": "x", "conditions": [{"condition": {}}]}),
@@ -79,6 +82,8 @@ def test_gcloud_does_refuse_what_it_does_not_know(google: "Check") -> None:
         "AlertPolicy.conditions",
         "AlertPolicy",
         "AlertPolicy",
+        "PUT https",
+        "https",
     ]
 
 
