@@ -1,6 +1,10 @@
 # shellcheck shell=bash disable=SC2034
 # What the scripts of deploy/gcp share: settings, names, and how a command is run, shown, or left out.
 
+if ((BASH_VERSINFO[0] * 100 + BASH_VERSINFO[1] < 404)); then
+  echo "This needs bash 4.4 or newer, and is run by $BASH_VERSION: on macOS, install a newer one." >&2
+  exit 1
+fi
 shopt -s inherit_errexit
 HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 ROOT=$(cd "$HERE/../.." && pwd)

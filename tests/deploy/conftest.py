@@ -56,7 +56,13 @@ class Cloud:
 
 
 @pytest.fixture
-def cloud(tmp_path: Path) -> Cloud:
+def linux() -> None:
+    if sys.platform != "linux":
+        pytest.skip("the scripts need bash 4.4 or newer, and the tools of Linux")
+
+
+@pytest.fixture
+def cloud(linux: None, tmp_path: Path) -> Cloud:
     folder = tmp_path / "bin"
     folder.mkdir()
     for name in ("gcloud", "curl", "make", "sudo"):

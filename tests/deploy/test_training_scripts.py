@@ -37,7 +37,7 @@ def job(folder: Path, **variables: str) -> "subprocess.CompletedProcess[str]":
 
 @pytest.mark.slow
 def test_a_job_goes_on_from_what_another_one_kept_and_keeps_run_bundle_and_report(
-    tmp_path: Path, run: Path, tree: Path
+    linux: None, tmp_path: Path, run: Path, tree: Path
 ) -> None:
     kept = tmp_path / "kept"
     shutil.copytree(run, kept / "debug")
@@ -60,7 +60,7 @@ def test_a_job_goes_on_from_what_another_one_kept_and_keeps_run_bundle_and_repor
     assert list((tmp_path / "work" / "wandb").rglob("*.wandb"))
 
 
-def test_a_job_that_is_not_told_what_to_do_fails_at_once(tmp_path: Path) -> None:
+def test_a_job_that_is_not_told_what_to_do_fails_at_once(linux: None, tmp_path: Path) -> None:
     ran = job(tmp_path, SOURCE="", CONFIG="")
     assert ran.returncode != 0
     assert "SOURCE" in ran.stderr
