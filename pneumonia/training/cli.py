@@ -47,7 +47,9 @@ class RunConfig(SaveConfigCallback):
                 "with `--trainer.default_root_dir <another folder>`, or remove the old one."
             )
         self.overwrite = True
-        pl_module.run_config = portable(yaml.safe_load(self.parser.dump(self.config)))
+        config = portable(yaml.safe_load(self.parser.dump(self.config)))
+        config.pop("ckpt_path", None)  # a resumed run is the one that was not interrupted
+        pl_module.run_config = config
         super().setup(trainer, pl_module, stage)
 
 
