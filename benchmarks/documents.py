@@ -28,6 +28,7 @@ def blocks() -> dict[str, tuple[str, str]]:
         "README.md": ("figures", _figures(bundle)),
         "docs/robustness.md": ("robustness", _robustness(bundle)),
         "docs/serving.md": ("serving", serving_block(_kept("serving"))),
+        "docs/page.md": ("page", _page(_kept("page"))),
         "docs/study.md": ("study", table(_kept("study"))),
         "docs/engines.md": ("engines", _engines(_kept("engines"))),
     }
@@ -71,6 +72,26 @@ def _robustness(bundle: Bundle) -> str:
 {worst["corruption"]}: AUROC {worst["auroc"]:.4f}, {worst["drop"]:.4f} below the {plain:.4f} of the films as they are.
 
 {robustness_table(measured)}"""
+
+
+def _page(report: dict[str, Any]) -> str:
+    people, many = report["people"], report["many_films"]
+    rows = [
+        ("page load, until the model answers", f"{report['load_seconds']:.2f} s", "under 2 s"),
+        (
+            "from the choice of a film to answer and heatmap, median (longest)",
+            f"{report['answer_seconds']:.2f} s ({report['answer_longest_seconds']:.2f} s)",
+            "under 1 s",
+        ),
+        (
+            f"{people} people at once: without an answer; median wait",
+            f"{report['people_failed']}; {report['people_seconds']:.2f} s",
+            "0",
+        ),
+        (f"{many} films in one go", f"{report['many_seconds']:.1f} s", ""),
+    ]
+    lines = "\n".join(f"| {what} | {seen} | {goal} |" for what, seen, goal in rows)
+    return f"`{report['bundle']}`:\n\n| what | seen | goal |\n| --- | --- | --- |\n{lines}"
 
 
 def _engines(report: dict[str, Any]) -> str:

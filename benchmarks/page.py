@@ -84,14 +84,13 @@ async def _measure(url: str, options: argparse.Namespace) -> dict[str, Any]:
 
 async def _answer(tab: async_api.Page, film: Path) -> float:
     """Seconds from the choice of a film to its answer and heatmap on the page."""
-    answer = tab.locator("#read-answer")
-    before = await answer.inner_text()
+    # Two films may be answered in the same words: what is there now is marked, and what comes is not.
+    await tab.evaluate("() => document.querySelectorAll('#read-answer .card').forEach((card) => card.id = 'old')")
     began = time.perf_counter()
     await tab.set_input_files("#read-upload input[type=file]", film)
     await tab.wait_for_function(
-        """(before) => { const said = document.querySelector('#read-answer').innerText;
-             return said !== before && said.includes('%') && document.querySelector('#read-viewer[data-ready]'); }""",
-        arg=before,
+        "() => document.querySelector('#read-answer .card:not(#old) .scale, #read-answer .card:not(#old) .check')"
+        " && document.querySelector('#read-viewer[data-ready]')",
         polling="raf",
     )
     return time.perf_counter() - began

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 IMAGES = PROJECT / "docs" / "images"
 _SOURCES = IMAGES / "sources.json"
-_COLOURS = 128  # keeps them small; a film has as many grays as one can tell apart
+_COLOURS = 256  # keeps them small
 
 
 def main() -> None:

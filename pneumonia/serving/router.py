@@ -94,7 +94,7 @@ class Router:
         self._links: dict[int, _Link] = {}
         self._routed: list[_Link] = []
         self._waiting: dict[str, Ticket] = {}
-        self._turn = 0
+        self._latest: _Link | None = None
         self._news: asyncio.Queue[tuple[Any, socket.socket | None]] = asyncio.Queue()
         self._reloads: dict[str, asyncio.Future[tuple[int, dict[str, Any]]]] = {}
 
@@ -180,7 +180,7 @@ class Router:
         if link is None:
             self._waiting[ticket.uid] = ticket
             return
-        ticket.link = link
+        ticket.link = self._latest = link
         link.tickets[ticket.uid] = ticket
         self.vitals.give(link.slot, self.process, 1)
         link.send(("put", ticket.uid, ticket.since, ticket.payload, ticket.tried))
@@ -199,11 +199,12 @@ class Router:
         self._take_back(ticket, cancel=ticket.answer.cancelled())
 
     def _best(self) -> _Link | None:
-        if not self._routed:
-            return None
-        self._turn += 1
-        turned = self._routed[self._turn % len(self._routed) :] + self._routed[: self._turn % len(self._routed)]
-        return min(turned, key=lambda link: (self._suspect(link), self.vitals.load(link.slot)))
+        """The one with least to do; of equals the one that had the last upload, whose caches hold the network."""
+        return min(
+            self._routed,
+            key=lambda link: (self._suspect(link), self.vitals.load(link.slot), link is not self._latest),
+            default=None,
+        )
 
     def _suspect(self, link: _Link) -> bool:
         return self.vitals.silent(link.slot) > SUSPECT_SECONDS
