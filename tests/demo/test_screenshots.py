@@ -5,7 +5,7 @@ from PIL import Image
 
 from benchmarks.screenshots import IMAGES, is_current
 
-NAMES = ("about", "many", "monitor", "operating_point", "phone", "read")
+NAMES = ("about", "compare", "many", "monitor", "operating_point", "phone", "read")
 
 
 def test_the_pictures_are_of_the_page_as_it_is() -> None:
