@@ -160,3 +160,20 @@ def test_what_may_have_ended_a_worker_is_a_batch_of_its_own() -> None:
                 batch.append(mailbox.get_nowait()[1])
         batches.append(batch)
     assert batches == [["a", "b"], ["c"], ["d"], ["e"]]
+
+
+def test_lone_uploads_stay_with_one_worker_and_two_at_once_do_not() -> None:
+    async def scenario(router: Router, ends: list[WorkerEnd]) -> None:
+        for count in (1, 2, 3):
+            ticket = router.submit(count)
+            while sum(len(end.received()) for end in ends) < count:
+                await asyncio.sleep(0.01)
+            next(end for end in ends if ticket.uid in end.uids).say("answer", ticket.uid, "done")
+            await until(ticket.answer.done)
+        assert sorted(len(end.uids) for end in ends) == [*[0] * (WORKERS - 1), 3]
+        router.submit("one")
+        router.submit("other")
+        await until(lambda: sum(len(end.received()) for end in ends) == 5)
+        assert sum(len(end.uids) > 0 for end in ends) == 2
+
+    played(scenario)
