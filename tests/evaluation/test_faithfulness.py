@@ -149,6 +149,7 @@ def test_a_map_of_what_decides_beats_random_masks_and_its_opposite_does_not(bund
         pathogens=[""] * 4,
         sizes=None,
         answers=None,
+        digests=None,
     )
     figures = measure_faithfulness(bundle, tmp_path, spotted, resamples=20)
     assert {figures[name]["value"] for name in SHARES} == {share}
