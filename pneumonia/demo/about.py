@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pneumonia.demo.failures import failures
+from pneumonia.demo.figures import count_of, mapping_of
 from pneumonia.demo.header import is_synthetic, label_of
 from pneumonia.demo.problems import Problem
 from pneumonia.demo.strings import Strings
@@ -21,16 +22,16 @@ def about(say: Strings, model: Mapping[str, Any] | Problem | None) -> str:
     known = failures(say, model)
     listed = f"<ul>{''.join(f'<li>{html.escape(text)}</li>' for text in known)}</ul>"
     return (
-        f'<div class="about">{_facts(say, model)}{_figures(say, _mapping(model.get("metrics")))}'
+        f'<div class="about">{_facts(say, model)}{_figures(say, mapping_of(model.get("metrics")))}'
         f'<div class="failures"><h3>{say.html("failures.title")}</h3>'
         f"{listed if known else say.html('failures.none')}</div></div>"
     )
 
 
 def _facts(say: Strings, model: Mapping[str, Any]) -> str:
-    provenance, size = _mapping(model.get("provenance")), model.get("input_size")
-    data, classes = _mapping(provenance.get("data")), model.get("classes")
-    films, point = _count(say, data.get("files")), _mapping(model.get("operating_point"))
+    provenance, size = mapping_of(model.get("provenance")), model.get("input_size")
+    data, classes = mapping_of(provenance.get("data")), model.get("classes")
+    films, point = count_of(say, data.get("files")), mapping_of(model.get("operating_point"))
     training = say("about.phantoms") if is_synthetic(model) else films and say("about.files", count=films)
     facts = {
         "name": label_of(model),
@@ -38,12 +39,12 @@ def _facts(say: Strings, model: Mapping[str, Any]) -> str:
         "made": str(model.get("created", "")).replace("T", " ").replace("+00:00", " UTC"),
         "classes": ", ".join(map(str, classes)) if isinstance(classes, list) else "",
         "reads_at": say("about.pixels", size=size) if size else "",
-        "parameters": _count(say, model.get("parameters")),
+        "parameters": count_of(say, model.get("parameters")),
         "operating_point": _operating_point(say, point),
         "prediction_sets": _coverage(say, point),
         "training_data": training,
         "digest": str(data.get("digest") or "")[:12],
-        "code": str(_mapping(provenance.get("git")).get("commit") or "")[:12],
+        "code": str(mapping_of(provenance.get("git")).get("commit") or "")[:12],
         "seed": provenance.get("seed"),
     }
     rows = "".join(
@@ -74,7 +75,7 @@ def _coverage(say: Strings, point: Mapping[str, Any]) -> str:
 
 
 def _figures(say: Strings, metrics: Mapping[str, Any]) -> str:
-    splits = {name: _mapping(metrics[name]) for name in [*_SPLITS, *metrics] if name in metrics}
+    splits = {name: mapping_of(metrics[name]) for name in [*_SPLITS, *metrics] if name in metrics}
     splits = {
         name: figures for name, figures in splits.items() if any(_interval(say, value) for value in figures.values())
     }
@@ -94,23 +95,15 @@ def _figures(say: Strings, metrics: Mapping[str, Any]) -> str:
 
 
 def _split(say: Strings, name: str, figures: Mapping[str, Any]) -> str:
-    count = _count(say, figures.get("n"))
+    count = count_of(say, figures.get("n"))
     films = f"<br><small>{say.html('about.films', count=count)}</small>" if count else ""
     return html.escape(say.find(f"splits.{name}") or name.replace("_", " ").capitalize()) + films
 
 
 def _interval(say: Strings, figure: object) -> str:
     """`0.985 (0.980 to 0.990)`, or nothing for what is no figure."""
-    given = [_mapping(figure).get(key) for key in ("value", "low", "high")]
+    given = [mapping_of(figure).get(key) for key in ("value", "low", "high")]
     known = [say.figure(f"{part:.3f}") for part in given if isinstance(part, int | float)]
     if len(known) != 3:
         return ""
     return f"{known[0]} <small>({say.html('about.interval', low=known[1], high=known[2])})</small>"
-
-
-def _count(say: Strings, value: object) -> str:
-    return say.figure(f"{value:,}") if isinstance(value, int) else ""
-
-
-def _mapping(value: object) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}

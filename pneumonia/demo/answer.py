@@ -47,21 +47,19 @@ def answer_card(say: Strings, prediction: Prediction, synthetic: bool, heatmap: 
 def problem_card(say: Strings, problem: Problem, film_kept: bool) -> str:
     """What went wrong and what to do; `film_kept` when the film is still there to be sent again."""
     kept = f"<p>{say.html('problem.kept')}</p>" if film_kept and problem.retry else ""
-    detail = f'<p lang="en">{html.escape(problem.detail)}</p>' if problem.detail else ""
-    return (
-        f'<section class="card problem"><h2>{say.html("problem.title")}</h2>'
-        f'<p class="what">{html.escape(problem.what(say))}</p>{detail}<p>{say.mark_up(problem.advice(say))}</p>{kept}'
-        "</section>"
-    )
+    title = f"<h2>{say.html('problem.title')}</h2>"
+    return f'<section class="card problem">{title}{_problem(say, problem)}{kept}</section>'
 
 
 def problem_note(say: Strings, problem: Problem) -> str:
     """What went wrong and what to do, where no film is waited for."""
+    return f'<section class="card problem">{_problem(say, problem)}</section>'
+
+
+def _problem(say: Strings, problem: Problem) -> str:
     detail = f'<p lang="en">{html.escape(problem.detail)}</p>' if problem.detail else ""
-    return (
-        f'<section class="card problem"><p class="what">{html.escape(problem.what(say))}</p>{detail}'
-        f"<p>{say.mark_up(problem.advice(say))}</p></section>"
-    )
+    what = f'<p class="what">{html.escape(problem.what(say))}</p>'
+    return f"{what}{detail}<p>{say.mark_up(problem.advice(say))}</p>"
 
 
 def probability_bar(say: Strings, probability: float, threshold: float) -> str:

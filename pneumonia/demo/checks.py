@@ -1,5 +1,6 @@
 """The reasons of the input check in the page's language: the API says them in English."""
 
+import functools
 import html
 import re
 
@@ -19,8 +20,14 @@ def reason_text(say: Strings, reason: str) -> str:
     return _translated(say, reason) or reason
 
 
+@functools.cache
+def _english() -> Strings:
+    """Read once: many films can be turned away."""
+    return Strings("en")
+
+
 def _translated(say: Strings, reason: str) -> str | None:
-    english = Strings("en")
+    english = _english()
     for key, text in english.texts.items():
         if not key.startswith("checks."):
             continue

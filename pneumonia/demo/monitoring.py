@@ -8,6 +8,7 @@ from typing import Any
 from pneumonia.client import Validation
 from pneumonia.demo.answer import words_of
 from pneumonia.demo.exploring import Share, wilson
+from pneumonia.demo.figures import count_of, percent_of, share_of
 from pneumonia.demo.strings import Strings
 from pneumonia.demo.traffic import Traffic
 
@@ -41,12 +42,12 @@ def monitored(say: Strings, traffic: Traffic, expected: Expected) -> str:
     refused = traffic.refusals / answered if answered else math.nan
     facts = {
         "model": traffic.bundle or "-",
-        "workers": _count(say, traffic.workers),
-        "queue": _count(say, traffic.queue),
-        "asked": _count(say, traffic.asked),
-        "failed": _count(say, traffic.failed),
-        "refused": f"{_count(say, traffic.refusals)} ({_percent(say, refused)})",
-        "restarts": _count(say, sum(traffic.restarts.values())),
+        "workers": count_of(say, traffic.workers),
+        "queue": count_of(say, traffic.queue),
+        "asked": count_of(say, traffic.asked),
+        "failed": count_of(say, traffic.failed),
+        "refused": f"{count_of(say, traffic.refusals)} ({percent_of(say, refused)})",
+        "restarts": count_of(say, sum(traffic.restarts.values())),
     }
     listed = "".join(
         f'<div><dt>{say.html(f"monitor.{name}")}</dt><dd id="monitored-{name}">{value}</dd></div>'
@@ -79,12 +80,9 @@ def _drift(say: Strings, traffic: Traffic, expected: Expected) -> str:
 
 
 def _against(say: Strings, name: str, now: Share, held_out: float | None) -> str:
-    limits = say("explore.interval", low=_percent(say, now.low), high=_percent(say, now.high)) if now.n else ""
-    other = "-" if held_out is None else _percent(say, held_out)
-    return (
-        f'<tr><th scope="row">{say.html(f"monitor.{name}")}</th>'
-        f"<td>{_percent(say, now.value)} <small>{limits}</small></td><td>{other}</td></tr>"
-    )
+    other = "-" if held_out is None else percent_of(say, held_out)
+    head = say.html(f"monitor.{name}")
+    return f'<tr><th scope="row">{head}</th><td>{share_of(say, now)}</td><td>{other}</td></tr>'
 
 
 def _table(say: Strings, name: str, rows: list[tuple[str, str]]) -> str:
@@ -103,16 +101,8 @@ def _items(counts: Mapping[str, int]) -> list[tuple[str, int]]:
 
 
 def _of(say: Strings, count: int, total: int) -> str:
-    return f"{_count(say, count)} ({_percent(say, count / total if total else math.nan)})"
+    return f"{count_of(say, count)} ({percent_of(say, count / total if total else math.nan)})"
 
 
 def _seconds(say: Strings, value: float) -> str:
     return "-" if math.isnan(value) else say("monitor.milliseconds", count=say.figure(f"{1000 * value:,.0f}"))
-
-
-def _percent(say: Strings, value: float) -> str:
-    return "-" if math.isnan(value) else say.figure(f"{value:.1%}")
-
-
-def _count(say: Strings, value: int) -> str:
-    return say.figure(f"{value:,}")

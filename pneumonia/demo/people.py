@@ -3,7 +3,8 @@
 import html
 import math
 
-from pneumonia.demo.exploring import People, Point, Predictive, Share
+from pneumonia.demo.exploring import People, Point, Predictive
+from pneumonia.demo.figures import count_of, percent_of, share_of
 from pneumonia.demo.strings import Strings
 
 # Places a row in the picture of people, and pixels of a place.
@@ -21,15 +22,15 @@ def explored(say: Strings, point: Point, answer: Predictive, people: People, own
         f'<div><dt>{say.html(f"explore.{name}")}</dt><dd id="explored-{name}">{shown}</dd>'
         f'<dd class="quiet">{say.html(f"explore.{name}_words")}</dd></div>'
         for name, shown in (
-            ("sensitivity", _share(say, point.sensitivity)),
-            ("specificity", _share(say, point.specificity)),
-            ("ppv", _percent(say, answer.ppv)),
-            ("npv", _percent(say, answer.npv)),
+            ("sensitivity", share_of(say, point.sensitivity)),
+            ("specificity", share_of(say, point.specificity)),
+            ("ppv", percent_of(say, answer.ppv)),
+            ("npv", percent_of(say, answer.npv)),
         )
     )
     return (
         f'<section class="explored"><p>{say.html(key, own=say.figure(f"{own:.1%}"))}</p><dl>{figures}</dl>'
-        f"<h3>{say.html('explore.people', count=_count(say, total))}</h3>"
+        f"<h3>{say.html('explore.people', count=count_of(say, total))}</h3>"
         f"{_table(say, people)}{picture_of(say, people)}"
         f'<p class="quiet">{_counted_on(say, point)}</p></section>'
     )
@@ -48,7 +49,7 @@ def picture_of(say: Strings, people: People) -> str:
         parts.append(f'<path class="{name}" d="{dots}"/>' if dots else "")
         first += count
     legend = "".join(f'<li><span class="key {name}"></span>{say.html(f"explore.{name}")}</li>' for name in _KINDS)
-    label = html.escape(say("explore.picture", **{name: _count(say, getattr(people, name)) for name in _KINDS}))
+    label = html.escape(say("explore.picture", **{name: count_of(say, getattr(people, name)) for name in _KINDS}))
     return (
         f'<svg class="people" role="img" aria-label="{label}" viewBox="0 0 {_PITCH * _ACROSS} {_PITCH * rows}">'
         f'{"".join(parts)}</svg><ul class="people-legend">{legend}</ul>'
@@ -59,7 +60,7 @@ def _table(say: Strings, people: People) -> str:
     """The confusion matrix."""
 
     def row(kind: str, called: int, cleared: int) -> str:
-        cells = "".join(f"<td>{_count(say, count)}</td>" for count in (called, cleared, called + cleared))
+        cells = "".join(f"<td>{count_of(say, count)}</td>" for count in (called, cleared, called + cleared))
         return f'<tr><th scope="row">{say.html(f"explore.{kind}")}</th>{cells}</tr>'
 
     heads = "".join(
@@ -75,19 +76,4 @@ def _table(say: Strings, people: People) -> str:
 
 def _counted_on(say: Strings, point: Point) -> str:
     sick, well = point.sensitivity.n, point.specificity.n
-    return say.html("explore.counted_on", sick=_count(say, sick), well=_count(say, well))
-
-
-def _share(say: Strings, share: Share) -> str:
-    if math.isnan(share.value):
-        return "-"
-    limits = say.html("explore.interval", low=_percent(say, share.low), high=_percent(say, share.high))
-    return f"{_percent(say, share.value)} <small>{limits}</small>"
-
-
-def _percent(say: Strings, value: float) -> str:
-    return "-" if math.isnan(value) else say.figure(f"{value:.1%}")
-
-
-def _count(say: Strings, value: int) -> str:
-    return say.figure(f"{value:,}")
+    return say.html("explore.counted_on", sick=count_of(say, sick), well=count_of(say, well))
