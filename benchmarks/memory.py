@@ -11,8 +11,6 @@ import concurrent.futures
 import io
 import multiprocessing
 import re
-import time
-import urllib.request
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +19,7 @@ from PIL import Image
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import DigitalXRayImageStorageForPresentation, ExplicitVRLittleEndian, generate_uid
 
+from benchmarks.page_process import wait_until_it_answers
 from benchmarks.server_process import PROJECT, free_port, pneumonia_serve, serve
 from pneumonia.bundle import REFERENCE
 from pneumonia.files import write_json
@@ -85,11 +84,7 @@ def page_memory() -> float:
     """MiB that the page's process has resident when it has shown itself once."""
     page = free_port()
     with serve(pneumonia_serve(REFERENCE, "--workers", "1", "--demo", "--demo-port", str(page))) as server:
-        deadline = time.monotonic() + _SECONDS_FOR_PAGE
-        while not _answers(f"http://127.0.0.1:{page}/"):
-            if time.monotonic() > deadline:
-                raise RuntimeError("the page did not come up")
-            time.sleep(0.1)
+        wait_until_it_answers(f"http://127.0.0.1:{page}/", _SECONDS_FOR_PAGE)
         children = psutil.Process(server.process.pid).children(recursive=True)
         (shown,) = [each for each in children if "demo" in each.cmdline()]
         return float(shown.memory_info().rss) / _MEBIBYTE
@@ -116,14 +111,6 @@ def _resident() -> float:
 def _peak_after(film: bytes) -> float:
     read_radiograph(film)
     return _resident()
-
-
-def _answers(url: str) -> bool:
-    try:
-        with urllib.request.urlopen(url, timeout=10) as answer:  # noqa: S310 (a page that we started)
-            return bool(answer.status == 200)
-    except OSError:
-        return False
 
 
 if __name__ == "__main__":

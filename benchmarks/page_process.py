@@ -6,7 +6,6 @@ import shutil
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -23,30 +22,55 @@ BROWSER_ARGUMENTS = [
 _READY_SECONDS = 120.0
 
 
+def find_browser() -> str | None:
+    """Chromium's program, where there is one."""
+    return shutil.which("chromium") or shutil.which("chromium-browser")
+
+
 def browser_path() -> str:
-    """Chromium's. Raises `SystemExit` where there is none."""
-    found = shutil.which("chromium") or shutil.which("chromium-browser")
+    """Chromium's program. Raises `SystemExit` where there is none."""
+    found = find_browser()
     if found is None:
         raise SystemExit("There is no chromium on this machine: apt-get install chromium")
     return found
 
 
 @contextlib.contextmanager
-def api_and_page(bundle: Path, log: Path, *options: str, workers: int = 2) -> Iterator[str]:
+def demo(port: int, *words: object, log: Path, folder: Path | None = None, **variables: str) -> Iterator[str]:
+    """`pneumonia demo` on a port, with its output in `log` and its temporary files in `folder`; yield its address."""
+    command = [sys.executable, "-m", "pneumonia", "demo", "--port", str(port), *map(str, words)]
+    environment = {**os.environ, **({} if folder is None else {"TMPDIR": str(folder)}), **variables}
+    url = f"http://127.0.0.1:{port}/"
+    with log.open("wb") as output:
+        process = subprocess.Popen(command, stdout=output, stderr=output, env=environment)
+    try:
+        wait_until_it_answers(url)
+        yield url
+    finally:
+        process.terminate()
+        process.wait(timeout=60)
+
+
+@contextlib.contextmanager
+def api_and_page(bundle: Path, log: Path, workers: int = 2) -> Iterator[str]:
     """Serve a bundle, and a page for it; yield the page's address."""
-    with serve(pneumonia_serve(bundle, "--workers", str(workers))) as running:
-        port = free_port()
-        words = [sys.executable, "-m", "pneumonia", "demo", "--url", f"http://127.0.0.1:{running.port}"]
-        with log.open("wb") as output:
-            process = subprocess.Popen(
-                [*words, "--port", str(port), *options], stdout=output, stderr=output, env={**os.environ}
-            )
+    with (
+        serve(pneumonia_serve(bundle, "--workers", str(workers))) as running,
+        demo(free_port(), "--url", f"http://127.0.0.1:{running.port}", log=log) as url,
+    ):
+        yield url
+
+
+def wait_until_it_answers(url: str, seconds: float = _READY_SECONDS) -> None:
+    """Wait for an address of this machine. Raises `RuntimeError` when nothing answers there in time."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
         try:
-            _wait(f"http://127.0.0.1:{port}/", process)
-            yield f"http://127.0.0.1:{port}/"
-        finally:
-            process.terminate()
-            process.wait(timeout=60)
+            with urllib.request.urlopen(url, timeout=5):  # noqa: S310 (an address of this machine)
+                return
+        except OSError:
+            time.sleep(0.05)
+    raise RuntimeError(f"nothing answers at {url}; its log says why")
 
 
 def films(data: Path, count: int) -> Sequence[Path]:
@@ -55,14 +79,3 @@ def films(data: Path, count: int) -> Sequence[Path]:
     if not found:
         raise SystemExit(f"There are no films in {data / 'val'}")
     return [found[number % len(found)] for number in range(count)]
-
-
-def _wait(url: str, process: "subprocess.Popen[bytes]") -> None:
-    deadline = time.monotonic() + _READY_SECONDS
-    while time.monotonic() < deadline and process.poll() is None:
-        try:
-            with urllib.request.urlopen(url, timeout=5):  # noqa: S310 (an address of this machine)
-                return
-        except (urllib.error.URLError, OSError):
-            time.sleep(0.05)
-    raise SystemExit("The page did not start; see its log.")

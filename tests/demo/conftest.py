@@ -1,6 +1,5 @@
 """Fixtures of the page's tests: one API and one page a test process, and browser tabs that are looked at in the end."""
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -9,8 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from benchmarks.page_process import BROWSER_ARGUMENTS, demo, find_browser
 from benchmarks.server_process import free_port as unused_port
-from tests.demo.visiting import ARGUMENTS, Api, Draw, Open, Scheme, Visit, demo, sync_api, write_dicom
+from tests.demo.visiting import Api, Draw, Open, Scheme, Visit, sync_api, write_dicom
 
 
 @pytest.fixture(scope="session")
@@ -40,11 +40,11 @@ def page_url(api: Api, page_files: Path, page_log: Path) -> Iterator[str]:
 
 @pytest.fixture(scope="module")  # as long as it runs, no other event loop can
 def browser() -> Iterator["sync_api.Browser"]:
-    executable = shutil.which("chromium") or shutil.which("chromium-browser")
+    executable = find_browser()
     if executable is None:
         pytest.skip("no chromium on this machine: apt-get install chromium")
     with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=executable, args=ARGUMENTS)
+        browser = playwright.chromium.launch(executable_path=executable, args=BROWSER_ARGUMENTS)
         yield browser
         browser.close()
 

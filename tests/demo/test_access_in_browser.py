@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.page_process import demo
 from benchmarks.server_process import free_port as unused_port
-from tests.demo.visiting import WORST_CONTRAST, Api, Open, Scheme, axe_violations, demo, sync_api
+from tests.demo.visiting import WORST_CONTRAST, Api, Open, Scheme, axe_violations, sync_api
 
 pytestmark = pytest.mark.slow
 

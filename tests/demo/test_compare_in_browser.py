@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from benchmarks.page_process import demo
 from benchmarks.server_process import free_port as unused_port
-from tests.demo.visiting import Api, Draw, Open, axe_violations, demo, sync_api
+from tests.demo.visiting import Api, Draw, Open, axe_violations, sync_api
 
 pytestmark = pytest.mark.slow
 

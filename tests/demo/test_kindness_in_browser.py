@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from benchmarks.page_process import demo
 from benchmarks.server_process import free_port as unused_port
 from tests.conftest import Command
-from tests.demo.visiting import Api, Open, Visit, axe_violations, demo, sync_api
+from tests.demo.visiting import Api, Open, Visit, axe_violations, sync_api
 from tests.stand_in import ANSWER, Asked, Reply, StandIn, _run
 
 pytestmark = pytest.mark.slow

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 from PIL import Image
 
+from benchmarks.page_process import demo
 from benchmarks.server_process import free_port, pneumonia_serve, serve
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 else:
     sync_api = pytest.importorskip("playwright.sync_api")
 
-from tests.demo.visiting import MILLISECONDS, Api, Open, Scheme, Visit, axe_violations, demo
+from tests.demo.visiting import MILLISECONDS, Api, Open, Scheme, Visit, axe_violations
 
 pytestmark = pytest.mark.slow
 

@@ -1,14 +1,11 @@
 """What tests of the page share: an API that comes and goes, a page, a visitor's browser tab, and films."""
 
 import json
-import os
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,17 +16,12 @@ from PIL import Image
 from playwright import sync_api
 from pydicom.uid import DigitalXRayImageStorageForPresentation, ExplicitVRLittleEndian, generate_uid
 
+from benchmarks.page_process import wait_until_it_answers
+
 Draw = Callable[..., Image.Image]
 Open = Callable[..., "Visit"]
 Scheme = Literal["light", "dark"]
 
-# No name but this machine's address is resolved: a page that needs another one fails, as on a closed network.
-ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
-]
 MILLISECONDS = 60_000
 
 # The lowest contrast ratio of visible text on a plain ground (WCAG 2.2, 1.4.3), less what large text may have less.
@@ -158,21 +150,6 @@ def axe_violations(tab: "sync_api.Page") -> list[str]:
     ]
 
 
-@contextmanager
-def demo(port: int, *words: object, log: Path, folder: Path, **variables: str) -> Iterator[str]:
-    """`pneumonia demo` on a port, with its output in `log` and its temporary files in `folder`; its address."""
-    command = [sys.executable, "-m", "pneumonia", "demo", "--port", str(port), *map(str, words)]
-    with log.open("wb") as output:
-        environment = {**os.environ, "TMPDIR": str(folder), **variables}
-        process = subprocess.Popen(command, stdout=output, stderr=output, env=environment)
-    try:
-        wait_until_it_answers(f"http://127.0.0.1:{port}/")
-        yield f"http://127.0.0.1:{port}/"
-    finally:
-        process.terminate()
-        process.wait(timeout=60)
-
-
 def write_dicom(path: Path, pixels: np.ndarray, frames: int = 1, **elements: Any) -> None:
     dataset = pydicom.Dataset()
     dataset.file_meta = pydicom.dataset.FileMetaDataset()
@@ -186,14 +163,3 @@ def write_dicom(path: Path, pixels: np.ndarray, frames: int = 1, **elements: Any
     for keyword, value in elements.items():
         setattr(dataset, keyword, value)
     dataset.save_as(path, enforce_file_format=True)
-
-
-def wait_until_it_answers(url: str, seconds: float = 120) -> None:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        try:
-            with urllib.request.urlopen(url, timeout=5):
-                return
-        except (urllib.error.URLError, OSError):
-            time.sleep(0.1)
-    pytest.fail(f"nothing answers at {url}")
