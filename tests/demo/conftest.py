@@ -10,7 +10,8 @@ from PIL import Image
 
 from benchmarks.page_process import BROWSER_ARGUMENTS, demo, find_browser
 from benchmarks.server_process import free_port as unused_port
-from tests.demo.visiting import Api, Draw, Open, Scheme, Visit, sync_api, write_dicom
+from tests.demo.dicom_files import write_dicom
+from tests.demo.visiting import Api, Draw, Open, Scheme, Visit, sync_api
 
 
 @pytest.fixture(scope="session")

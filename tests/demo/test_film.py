@@ -6,15 +6,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import pydicom
 import pytest
 from PIL import Image
-from pydicom.uid import DigitalXRayImageStorageForPresentation, ExplicitVRLittleEndian, generate_uid
 
 from pneumonia.demo.film import Film, caption, colour_layer, take_upload
 from pneumonia.demo.problems import Problem
 from pneumonia.demo.strings import Strings
 from pneumonia.demo.viewer import heat, light_box
+from tests.demo.dicom_files import write_dicom
 
 SAY = Strings("en")
 
@@ -23,22 +22,6 @@ Draw = Callable[..., Image.Image]
 
 def shown(film: Film) -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(base64.b64decode(film.picture.partition(",")[2]))))
-
-
-def write_dicom(path: Path, pixels: np.ndarray, frames: int = 1) -> Path:
-    dataset = pydicom.Dataset()
-    dataset.file_meta = pydicom.dataset.FileMetaDataset()
-    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    dataset.SOPClassUID, dataset.SOPInstanceUID = DigitalXRayImageStorageForPresentation, generate_uid()
-    dataset.Modality, dataset.PhotometricInterpretation = "DX", "MONOCHROME2"
-    dataset.Rows, dataset.Columns = pixels.shape
-    dataset.SamplesPerPixel, dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = 1, 16, 12, 11
-    dataset.PixelRepresentation = 0
-    if frames > 1:
-        dataset.NumberOfFrames = frames
-    dataset.PixelData = pixels.astype("<u2").tobytes() * frames
-    dataset.save_as(path, enforce_file_format=True)
-    return path
 
 
 @pytest.fixture

@@ -9,12 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-import pydicom
 import pytest
 from PIL import Image
 from playwright import sync_api
-from pydicom.uid import DigitalXRayImageStorageForPresentation, ExplicitVRLittleEndian, generate_uid
 
 from benchmarks.page_process import wait_until_it_answers
 
@@ -148,18 +145,3 @@ def axe_violations(tab: "sync_api.Page") -> list[str]:
         if rule["impact"] in ("serious", "critical")
         for node in rule["nodes"]
     ]
-
-
-def write_dicom(path: Path, pixels: np.ndarray, frames: int = 1, **elements: Any) -> None:
-    dataset = pydicom.Dataset()
-    dataset.file_meta = pydicom.dataset.FileMetaDataset()
-    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    dataset.SOPClassUID, dataset.SOPInstanceUID = DigitalXRayImageStorageForPresentation, generate_uid()
-    dataset.Modality, dataset.PhotometricInterpretation = "DX", "MONOCHROME2"
-    dataset.Rows, dataset.Columns = pixels.shape
-    dataset.SamplesPerPixel, dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = 1, 16, 12, 11
-    dataset.PixelRepresentation, dataset.NumberOfFrames = 0, frames
-    dataset.PixelData = pixels.astype("<u2").tobytes() * frames
-    for keyword, value in elements.items():
-        setattr(dataset, keyword, value)
-    dataset.save_as(path, enforce_file_format=True)
