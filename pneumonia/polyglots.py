@@ -7,8 +7,6 @@ looked for that another program would find where they are. It takes about a tent
 
 import re
 
-import numpy as np
-
 from pneumonia.errors import DamagedImageError, UnsupportedImageError
 
 _PADDING = b"\0\xff\r\n\t "
@@ -17,20 +15,14 @@ _MARKER = re.compile(rb"\xff[\x01-\xfe]")
 _SCAN_ENDS = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
 _END_OF_IMAGE, _START_OF_SCAN = 0xD9, 0xDA
 _WITHOUT_LENGTH = frozenset({0x01, *range(0xD0, 0xD9)})
-# In lower case. The reader of each finds it by its mark, wherever that is, or within so many first bytes.
+# In either case, and the reader of each finds it wherever it is. Each pattern begins with bytes that have no case, and
+# that are rare: `re` leaps from one to the next, and is four times as fast as with a pattern that begins with a letter.
 _MARKS = {
-    b"rar!\x1a\x07": "a RAR archive",
-    b"7z\xbc\xaf\x27\x1c": "a 7z archive",
-    b"<script": "a script",
-    b"<!doctype html": "a web page",
-    b"<?php ": "a script",
-    b"<?php\n": "a script",
+    "a RAR archive": re.compile(rb"!\x1a\x07(?<=(?i:rar)!\x1a\x07)"),
+    "a 7z archive": re.compile(rb"\xbc\xaf\x27\x1c(?<=7(?i:z)\xbc\xaf\x27\x1c)"),
+    "a script or a web page": re.compile(rb"<(?:(?i:script|!doctype html)|\?(?i:php)[ \n])"),
 }
-_MARKS_AT_BEGIN = {b"%pdf-": "a PDF document"}
-_BEGINNING = 1024
-_BLOCK = 2**16
-_FEW = 100
-_LONGEST_MARK = max(map(len, _MARKS))
+_PDF, _BEGINNING = b"%pdf-", 1024  # its reader looks for it in so many first bytes
 _ZIP_END, _ZIP_DIRECTORY = b"PK\5\6", b"PK\1\2"
 _ZIP_END_SIZE, _ZIP_COMMENT = 22, 0xFFFF
 # Pieces are walked in Python; no film has a hundredth as many. Cameras append two or three previews.
@@ -60,24 +52,10 @@ def refuse_preamble(data: bytes) -> None:
 
 
 def _marked(data: bytes) -> str | None:
-    """The first of the marks that the data hold.
-
-    Python would look for each in turn, and in a copy in lower case: 0.8 ms for a film of 250 kB. Its first two letters
-    are compared at all places at once, and what follows only where they are; a block at a time, for the cache's sake.
-    """
-    begin = data[:_BEGINNING].lower()
-    found = {name for mark, name in _MARKS_AT_BEGIN.items() if mark in begin}
-    for start in range(0, len(data), _BLOCK):
-        block = data[start : start + _BLOCK + _LONGEST_MARK]
-        # The bit that tells letters of either case apart. Other bytes become alike, too: hence the second look.
-        folded = np.frombuffer(block, dtype=np.uint8) | 0x20
-        for mark, name in _MARKS.items():
-            places = np.flatnonzero((folded[:-1] == mark[0]) & (folded[1:] == mark[1])).tolist()
-            if len(places) > _FEW:  # of bytes that are made to look like it
-                places = [block.lower().find(mark)]
-            if any(place >= 0 and block[place : place + len(mark)].lower() == mark for place in places):
-                found.add(name)
-    return next((name for name in (*_MARKS.values(), *_MARKS_AT_BEGIN.values()) if name in found), None)
+    """The first of the marks that the data hold."""
+    if _PDF in data[:_BEGINNING].lower():
+        return "a PDF document"
+    return next((name for name, mark in _MARKS.items() if mark.search(data)), None)
 
 
 def _holds_zip(data: bytes) -> bool:
