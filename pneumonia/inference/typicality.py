@@ -9,6 +9,7 @@ sees layout and orientation. Numpy only.
 import zipfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -96,14 +97,21 @@ class Typicality:
         layout = self.layout_distances(thumbnails)
         return self._distances(embeddings, layout) - self.limit, *self._turns(thumbnails, layout)
 
+    @cached_property
+    def _prototypes_squared(self) -> "Floats":
+        squared: Floats = (self.prototypes**2).sum(axis=1)
+        return squared
+
     def _distances(self, embeddings: "NDArray[np.float32]", layout: "Floats") -> "Floats":
         whitened = _product(embeddings.astype(np.float64), self.whitening)
-        of_embeddings = np.log(_squared_distances(whitened, self.prototypes).min(axis=1) + _LEAST_VARIANCE)
+        squared = _squared_distances(whitened, self.prototypes, self._prototypes_squared)
+        of_embeddings = np.log(squared.min(axis=1) + _LEAST_VARIANCE)
         distance: Floats = of_embeddings + (layout - self.layout_limit).clip(min=0)
         return distance
 
     def _turns(self, thumbnails: "Floats", own: "Floats") -> "tuple[Floats, list[str]]":
-        turned = np.stack([self.layout_distances(undo(thumbnails)) for undo in _TURNS.values()])
+        views = np.concatenate([undo(thumbnails) for undo in _TURNS.values()])
+        turned = self.layout_distances(views).reshape(len(_TURNS), -1)
         best = turned.min(axis=0)
         margins: Floats = np.where(best <= self.layout_limit, own - best, -np.inf)
         names = list(_TURNS)
@@ -186,7 +194,7 @@ def _prototypes(whitened: "Floats", generator: np.random.Generator) -> "Floats":
     count = min(_PROTOTYPES, max(1, len(whitened) // _FILMS_A_PROTOTYPE))
     prototypes: Floats = whitened[generator.choice(len(whitened), count, replace=False)]
     for _ in range(_ROUNDS):
-        nearest = _squared_distances(whitened, prototypes).argmin(axis=1)
+        nearest = _squared_distances(whitened, prototypes, (prototypes**2).sum(axis=1)).argmin(axis=1)
         for index in np.unique(nearest):  # one that no film is nearest to stays where it is
             prototypes[index] = whitened[nearest == index].mean(axis=0)
     return prototypes
@@ -204,9 +212,9 @@ def _product(rows: "Floats", matrix: "Floats") -> "Floats":
     return np.concatenate([rows[start : start + step] @ matrix for start in range(0, len(rows), step)])
 
 
-def _squared_distances(points: "Floats", others: "Floats") -> "Floats":
-    """(N, M) of (N, D) and (M, D), as one matrix product."""
-    squared: Floats = (points**2).sum(axis=1)[:, None] + (others**2).sum(axis=1) - 2 * _product(points, others.T)
+def _squared_distances(points: "Floats", others: "Floats", others_squared: "Floats") -> "Floats":
+    """(N, M) of (N, D) and (M, D), as one matrix product; `others_squared` (M,) is of the latter's lengths."""
+    squared: Floats = (points**2).sum(axis=1)[:, None] + others_squared - 2 * _product(points, others.T)
     return squared.clip(min=0)
 
 
