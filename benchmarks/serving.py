@@ -23,6 +23,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from benchmarks.ceiling import Ceiling
 from benchmarks.load_generator import Load, multipart, run_load
 from benchmarks.server_process import PROJECT, RunningServer, pneumonia_serve, serve
@@ -52,7 +54,7 @@ def plain_words(port: int) -> list[str]:
 
 def measure(bundle: Path, scenarios: Sequence[Scenario], rounds: int, seconds: float) -> dict[str, Any]:
     """Everything but the profile, as `docs/serving.json` holds it."""
-    cores, others = len(os.sched_getaffinity(0)), os.getloadavg()[0]
+    cores, others = len(os.sched_getaffinity(0)), busy_cores()
     ceiling = Ceiling(bundle, threads=cores, batch=CLIENTS // cores)
     with serve(plain_words) as plain, serve(pneumonia_serve(bundle)) as ours:
         servers = {"plain": plain, "ours": ours}
@@ -78,6 +80,12 @@ def measure(bundle: Path, scenarios: Sequence[Scenario], rounds: int, seconds: f
         "errors": sum(load.failed for load in failures),
         "examples": [example for load in failures for example in load.examples.items()],
     }
+
+
+def busy_cores(seconds: float = 2.0) -> float:
+    """How many cores are at work while this process sleeps."""
+    share: float = psutil.cpu_percent(interval=seconds) / 100
+    return share * (os.cpu_count() or 1)
 
 
 def _loads(servers: dict[str, RunningServer], scenario: Scenario, seconds: float) -> dict[str, Load]:

@@ -39,7 +39,7 @@ def load_table(load: Mapping[str, Any]) -> str:
             f"`{load['bundle']}`, {load['cores']} cores, which clients and server share; medians of {load['rounds']} "
             f"rounds of {load['seconds']:g} s each, in turn. {load['requests']:,} requests, {load['errors']} errors; "
             f"the clients take {load['clients_ms_per_request']:.2f} ms of CPU a request.",
-            f"When it began, {load['others']:.1f} threads of other programs wanted a core: where that is not about 0, "
+            f"Before it began, other programs took {load['others']:.2f} cores: where that is not about 0, "
             "rates say little, and CPU times more. The plain service's threads wait for each other and suffer most.",
             "",
             "| | plain, requests/s | median, p99 ms | ours, requests/s | median, p99 ms | / plain | / ceiling "

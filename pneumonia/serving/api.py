@@ -5,10 +5,9 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import litserve as ls
-from fastapi import Depends, File, Query, Request, UploadFile
 from starlette.responses import JSONResponse
 
 from pneumonia.bundle import load_bundle
@@ -46,15 +45,6 @@ class Answered:
     answer: Prediction | ImageError
 
 
-async def read_upload(
-    request: Request,
-    file: Annotated[UploadFile, File(description="One radiograph as JPEG, PNG, TIFF, WebP or DICOM.")],
-    heatmap: Annotated[bool, Query(description="Add a heatmap to the answer.")] = False,
-) -> Upload:
-    """The request's own form and query; FastAPI checks them."""
-    return Upload(await file.read(), heatmap, request.state.request_id)
-
-
 class RadiographAPI(ls.LitAPI):
     """Predictions of a bundle.
 
@@ -80,7 +70,7 @@ class RadiographAPI(ls.LitAPI):
         blank = Radiograph(np.zeros((bundle.input_size, bundle.input_size), dtype=np.uint8), 1, 1, "warm-up")
         self.predictor.predict([blank])
 
-    def decode_request(self, request: Annotated[Upload, Depends(read_upload)]) -> Decoded:
+    def decode_request(self, request: Upload) -> Decoded:
         """Bytes to radiograph. An error is carried along: it must not fail the others of its batch."""
         from pneumonia.serving.metrics import DECODING
 

@@ -2,14 +2,14 @@
 
 from typing import Annotated, Any, Protocol
 
-from fastapi import Depends, FastAPI, Request
+from fastapi import FastAPI, File, Query, Request, UploadFile
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 
 from pneumonia.serving.admission import Load, predict_within
-from pneumonia.serving.api import Upload, read_upload
+from pneumonia.serving.api import Upload
 from pneumonia.serving.authentication import OPEN_PATHS
 from pneumonia.serving.described import Described
 from pneumonia.serving.docs_page import POLICY, docs_page
@@ -51,18 +51,26 @@ class Served(Protocol):
 
 
 def add_predict(app: FastAPI, server: "Served", load: Load) -> None:
-    """LitServe adds `/predict` without a word about it: put it there within the limits and with its contract."""
+    """LitServe adds `/predict` without a word about it: put it there within the limits and with its contract.
+
+    Without LitServe's dependency for its own key, too: `KeyCheck` has been passed by then, and one that is not async
+    takes every request through a thread.
+    """
     route = next(route for route in app.router.routes if isinstance(route, APIRoute) and route.path == "/predict")
     app.router.routes.remove(route)
 
-    async def predict(request: Request, upload: Annotated[Upload, Depends(read_upload)]) -> Response:
+    async def predict(
+        request: Request,
+        file: Annotated[UploadFile, File(description="One radiograph as JPEG, PNG, TIFF, WebP or DICOM.")],
+        heatmap: Annotated[bool, Query(description="Add a heatmap to the answer.")] = False,
+    ) -> Response:
+        upload = Upload(await file.read(), heatmap, request.state.request_id)
         return await predict_within(load, request, upload, server.router)
 
     app.add_api_route(
         route.path,
         predict,
         methods=["POST"],
-        dependencies=route.dependencies,
         operation_id="predict",
         summary="Classify one radiograph",
         description="NORMAL or PNEUMONIA, with a calibrated probability and a check that the file can be a chest film.",

@@ -9,6 +9,7 @@ with two workers that ended, is answered by 500 at once.
 import asyncio
 import contextlib
 import os
+import random
 import signal
 import socket
 import time
@@ -27,6 +28,12 @@ from pneumonia.serving.vitals import State, Vitals
 # A worker that is silent for this long gets nothing while another is not: it beats four times as often.
 SUSPECT_SECONDS = 2.0
 _TICK_SECONDS = 0.5
+_UID_BITS = 62
+
+
+def _new_uid() -> int:
+    """Unlike any other of all HTTP processes, and not 0."""
+    return random.getrandbits(_UID_BITS) + 1
 
 
 @dataclass(eq=False)
@@ -35,17 +42,11 @@ class Ticket:
 
     payload: Any
     answer: "asyncio.Future[Response]"
-    uid: str = field(default_factory=lambda: uuid.uuid4().hex)
+    uid: int = field(default_factory=_new_uid)
     since: float = field(default_factory=time.monotonic)
     link: "_Link | None" = None
-    position: int = 0  # in the batch of the worker that is at work on it, from 1; 0 for none
     tried: bool = False  # a worker that was at work on it and others has ended
     abandoned: bool = False  # nobody waits for the answer
-
-    @property
-    def started(self) -> bool:
-        """Whether a worker is at work on it."""
-        return self.position > 0
 
 
 class _Link(asyncio.Protocol):
@@ -53,7 +54,7 @@ class _Link(asyncio.Protocol):
 
     def __init__(self, router: "Router", number: int, slot: int) -> None:
         self.router, self.number, self.slot = router, number, slot
-        self.tickets: dict[str, Ticket] = {}
+        self.tickets: dict[int, Ticket] = {}
         self.draining = False
         self._unpacker = Unpacker()
         self._transport: asyncio.WriteTransport | None = None
@@ -93,7 +94,7 @@ class Router:
         self.described: Described | None = None
         self._links: dict[int, _Link] = {}
         self._routed: list[_Link] = []
-        self._waiting: dict[str, Ticket] = {}
+        self._waiting: dict[int, Ticket] = {}
         self._latest: _Link | None = None
         self._news: asyncio.Queue[tuple[Any, socket.socket | None]] = asyncio.Queue()
         self._reloads: dict[str, asyncio.Future[tuple[int, dict[str, Any]]]] = {}
@@ -126,7 +127,7 @@ class Router:
     def give_up(self, ticket: Ticket) -> None:
         """Nobody waits for the answer: forget the upload, or if a worker is at work on it, once that has ended."""
         ticket.abandoned = True
-        if not ticket.started:
+        if not ticket.answer.done() and not self._begun(ticket):
             ticket.answer.cancel()
 
     async def reload(self) -> tuple[int, dict[str, Any]]:
@@ -139,36 +140,33 @@ class Router:
         finally:
             del self._reloads[token]
 
-    def heard(self, link: _Link, kind: str, uid: str, *details: Any) -> None:
-        """A worker said something of an upload."""
+    def heard(self, link: _Link, kind: str, uid: int, answer: Any) -> None:
+        """A worker answered an upload."""
         ticket = link.tickets.get(uid)
         if ticket is None or ticket.answer.done():
             return
-        if kind == "took":
-            ticket.position = details[0]
-        elif kind == "answer":
-            ticket.answer.set_result(details[0])
+        if kind == "answer":
+            ticket.answer.set_result(answer)
         else:
-            ticket.answer.set_exception(HTTPException(details[0]))
+            ticket.answer.set_exception(HTTPException(answer))
 
     def lost(self, link: _Link) -> None:
         """A worker has ended."""
         self._links.pop(link.number, None)
         if link in self._routed:
             self._routed.remove(link)
-        begun = [ticket for ticket in link.tickets.values() if ticket.started]
-        # Those of its batch that came by other HTTP processes are not seen here; the worker's own count is, mostly.
-        shared = any(ticket.position > 1 for ticket in begun) or self.vitals.batch_of(link.slot) > 1
+        batch = self.vitals.batch_of(link.slot)  # with what came by other HTTP processes
         for ticket in list(link.tickets.values()):
             if ticket.answer.done():
                 continue
             if ticket.abandoned:
                 ticket.answer.cancel()
                 continue
-            if ticket.started and (ticket.tried or not shared):
+            begun = ticket.uid in batch
+            if begun and (ticket.tried or len(batch) == 1):
                 ticket.answer.set_exception(HTTPException(500))
                 continue
-            ticket.tried, ticket.position = ticket.tried or ticket.started, 0
+            ticket.tried = ticket.tried or begun
             self._place(ticket)
         if not link.draining:
             self.parent.send(("lost", link.number))
@@ -191,7 +189,7 @@ class Router:
             ticket.link = None
             del link.tickets[ticket.uid]
             self.vitals.give(link.slot, self.process, -1)
-            if cancel and not ticket.started:
+            if cancel:
                 link.send(("cancel", ticket.uid))
             link.close_if_drained()
 
@@ -206,12 +204,17 @@ class Router:
             default=None,
         )
 
+    def _begun(self, ticket: Ticket) -> bool:
+        """Whether a worker is at work on it."""
+        return ticket.link is not None and ticket.uid in self.vitals.batch_of(ticket.link.slot)
+
     def _suspect(self, link: _Link) -> bool:
         return self.vitals.silent(link.slot) > SUSPECT_SECONDS
 
     def _move(self, link: _Link) -> None:
         """Give what a worker has not begun with to others."""
-        for ticket in [ticket for ticket in link.tickets.values() if not ticket.started]:
+        batch = self.vitals.batch_of(link.slot)
+        for ticket in [ticket for ticket in link.tickets.values() if ticket.uid not in batch]:
             self._place(ticket)
 
     async def _watch(self) -> None:

@@ -169,7 +169,7 @@ def build_server(bundle: Bundle, alias: str | None, options: ServerOptions) -> S
         middlewares=_middlewares(options, load),
     )
     # Slots for the workers of a bundle, of the one that follows, and of one that ends.
-    server.vitals = Vitals(slots=3 * options.workers, processes=options.workers)
+    server.vitals = Vitals(3 * options.workers, options.workers, options.max_batch_size)
     server.load, server.options, server.first = load, options, (bundle, alias)
     app = server.app
     app.title, app.version, app.description = "pneumonia", __version__, DISCLAIMER

@@ -35,13 +35,15 @@ class Vitals:
     Args:
         slots: workers that there can be at a time.
         processes: that speak HTTP.
+        largest_batch: uploads that a worker is at work on at a time, at most.
     """
 
-    def __init__(self, slots: int, processes: int) -> None:
-        self.slots, self._processes = slots, processes
+    def __init__(self, slots: int, processes: int, largest_batch: int) -> None:
+        self.slots, self._processes, self._largest_batch = slots, processes, largest_batch
         self.seats = slots + processes
         self._seen = RawArray(ctypes.c_double, self.seats)
-        self._at_work = RawArray(ctypes.c_int64, self.seats)
+        self._at_work = RawArray(ctypes.c_int64, slots)
+        self._begun = RawArray(ctypes.c_int64, slots * largest_batch)
         self._given = RawArray(ctypes.c_int64, slots * processes)
         self._state = RawArray(ctypes.c_int64, [State.STARTING, 0])
         self._events = RawArray(ctypes.c_int64, len(Event))
@@ -50,19 +52,35 @@ class Vitals:
         """Where an HTTP process gives its signs of life."""
         return self.slots + process
 
-    def beat(self, slot: int, at_work: int | None = None) -> None:
-        """A process says that it goes on, and when it is given, on how many uploads it is at work."""
+    def beat(self, slot: int) -> None:
+        """A process says that it goes on."""
         self._seen[slot] = time.monotonic()
-        if at_work is not None:
-            self._at_work[slot] = at_work
+
+    def begin(self, slot: int, uid: int) -> None:
+        """A worker says that it is at work on one more upload of its batch; `uid` is not 0."""
+        self._begun[slot * self._largest_batch + self._at_work[slot]] = uid
+        self._at_work[slot] += 1
+        self.beat(slot)
+
+    def end_batch(self, slot: int) -> None:
+        """A worker says that it is at work on none."""
+        first = slot * self._largest_batch
+        self._begun[first : first + self._largest_batch] = [0] * self._largest_batch
+        self._at_work[slot] = 0
+        self.beat(slot)
 
     def silent(self, slot: int) -> float:
         """Seconds since a process has said so."""
         return time.monotonic() - float(self._seen[slot])
 
     def clear(self, slot: int) -> None:
-        """Make a slot ready for the next process. What was sent to a worker, those who sent it count back."""
-        self.beat(slot, at_work=0)
+        """Make a slot ready for the next process. What was sent to a worker, those who sent it count back.
+
+        They may still have to look at what it had begun with: that stays until the next one waits for work.
+        """
+        if slot < self.slots:
+            self._at_work[slot] = 0
+        self.beat(slot)
 
     def give(self, slot: int, process: int, uploads: int) -> None:
         """An HTTP process says that it has sent a worker so many uploads; less than 0, that it has them no more."""
@@ -78,9 +96,10 @@ class Vitals:
         for slot in range(self.slots):
             self._given[slot * self._processes + process] = 0
 
-    def batch_of(self, slot: int) -> int:
-        """Uploads that a worker is at work on, or was when it ended; 0 once the parent has seen the end."""
-        return int(self._at_work[slot])
+    def batch_of(self, slot: int) -> list[int]:
+        """Uids of the uploads that a worker is at work on, or was when it ended."""
+        first = slot * self._largest_batch
+        return [uid for uid in self._begun[first : first + self._largest_batch] if uid]
 
     @property
     def at_work(self) -> int:

@@ -67,10 +67,10 @@ class Mailbox:
         self.parent, self._slot, self._vitals = parent, slot, vitals
         self._peers: dict[int, _Peer] = {}
         # By uid, in the order of their arrival; the last says whether a worker that was at work on it has ended.
-        self._waiting: dict[str, tuple[int, float, Any, bool]] = {}
+        self._waiting: dict[int, tuple[int, float, Any, bool]] = {}
         self._changed = threading.Condition()
         self._retired = False
-        self._at_work, self._alone = 0, False
+        self._in_batch, self._alone = False, False
         self._selector = selectors.DefaultSelector()
         self._selector.register(parent, selectors.EVENT_READ)
 
@@ -85,9 +85,10 @@ class Mailbox:
 
     def get(self, timeout: float) -> tuple[Any, ...]:
         """The first upload of the next batch. Raises `Empty` when there is none for so many seconds."""
-        self._at_work, until = 0, time.monotonic() + timeout
+        self._in_batch, until = False, time.monotonic() + timeout
+        self._vitals.end_batch(self._slot)
         while True:
-            self._vitals.beat(self._slot, at_work=0)
+            self.beat()
             with self._changed:
                 self._changed.wait_for(self._has_news, timeout=min(BEAT_SECONDS, max(0.0, until - time.monotonic())))
                 if self._has_news() or time.monotonic() >= until:
@@ -105,13 +106,11 @@ class Mailbox:
             if not self._waiting:
                 raise Empty
             uid, (number, since, payload, tried) = next(iter(self._waiting.items()))
-            if self._at_work and (tried or self._alone):
+            if self._in_batch and (tried or self._alone):
                 raise Empty
             del self._waiting[uid]
-            self._alone = tried
-        self._at_work += 1
-        self._vitals.beat(self._slot, self._at_work)
-        self._answer(number, ("took", uid, self._at_work))
+            self._in_batch, self._alone = True, tried
+        self._vitals.begin(self._slot, uid)
         return number, uid, since, payload
 
     def send(self, item: Any, consumer_id: int) -> None:

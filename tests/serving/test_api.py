@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from queue import Queue
@@ -9,6 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
+from litserve.callbacks import CallbackRunner
+from litserve.loops.base import _SENTINEL_VALUE
+from litserve.transport.base import MessageTransport
 
 from pneumonia.bundle import load_bundle
 from pneumonia.images import DEFAULT_LIMITS
@@ -62,6 +66,40 @@ def test_a_request_that_has_waited_too_long_is_not_run(api: RadiographAPI) -> No
     assert (batch, timed_out) == ([], [(0, "uid-0"), (0, "uid-1")])
 
 
+class Answers(MessageTransport):
+    """What the loop sends, by uid: a status and a body, or the status of an error."""
+
+    def __init__(self) -> None:
+        self.sent: dict[str, Any] = {}
+
+    def send(self, item: Any, consumer_id: int) -> None:
+        uid, (answer, status, *_) = item
+        assert (consumer_id, status) == (0, "ERROR" if isinstance(answer, Exception) else "OK")
+        self.sent[uid] = answer.status_code if hasattr(answer, "status_code") else answer
+
+    async def areceive(self, timeout: int | None = None, consumer_id: int | None = None) -> dict[str, Any]:
+        raise AssertionError
+
+
+def test_the_loop_answers_each_once_until_it_is_enough(
+    api: RadiographAPI, film: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    films = [Upload(film, False, "a"), Upload(b"x", False, "b"), *[Upload(film, False, "c")] * 2]
+
+    def answered() -> dict[str, Any]:
+        queue, answers = queue_of(films), Answers()
+        queue.queue.appendleft((0, "late", -1e9, films[0]))
+        queue.put(_SENTINEL_VALUE)
+        api.loop(api, "cpu", 0, queue, answers, {}, CallbackRunner())
+        return answers.sent
+
+    assert answered() == {"late": 504, "uid-0": 200, "uid-1": 415, "uid-2": 200, "uid-3": 200}
+    monkeypatch.setattr(api, "predict", None)
+    assert {uid: type(answer) for uid, answer in answered().items() if uid != "late"} == {
+        f"uid-{index}": TypeError for index in range(4)
+    }
+
+
 def test_fifty_clients_at_once_each_get_the_answer_to_their_own_film(
     talkative: "Running", bundle_dir: Path, tree: Path
 ) -> None:
@@ -81,8 +119,8 @@ def test_fifty_clients_at_once_each_get_the_answer_to_their_own_film(
     assert len({round(probability, 6) for probability, _ in answers}) > 25
 
 
-def queue_of(payloads: "range | list[int]", since: float | None = None) -> "Queue[Any]":
+def queue_of(payloads: "Sequence[object]", since: float | None = None) -> "Queue[Any]":
     queue: Queue[Any] = Queue()
-    for payload in payloads:
-        queue.put((0, f"uid-{payload}", time.monotonic() if since is None else since, payload))
+    for index, payload in enumerate(payloads):
+        queue.put((0, f"uid-{index}", time.monotonic() if since is None else since, payload))
     return queue

@@ -21,13 +21,19 @@ Scenario = Callable[[Router, "list[WorkerEnd]"], Awaitable[None]]
 
 
 class WorkerEnd:
-    """A worker's end of its connection to the router."""
+    """A worker's end of its connection to the router, and its slot."""
 
-    def __init__(self, end: socket.socket) -> None:
-        self.end, self.unpacker, self.uids = end, Unpacker(), list[str]()
+    def __init__(self, end: socket.socket, slot: int, vitals: Vitals) -> None:
+        self.end, self.slot, self.vitals = end, slot, vitals
+        self.unpacker, self.uids = Unpacker(), list[int]()
         end.setblocking(False)
 
-    def received(self) -> list[str]:
+    def begin(self, *uids: int) -> None:
+        """Say that it is at work on these."""
+        for uid in uids:
+            self.vitals.begin(self.slot, uid)
+
+    def received(self) -> list[int]:
         """The uids of all uploads so far."""
         try:
             while data := self.end.recv(RECEIVED_BYTES):
@@ -43,7 +49,7 @@ class WorkerEnd:
 def played(scenario: Scenario) -> None:
     async def play() -> None:
         parent, child = map(Channel, pair())
-        vitals = Vitals(slots=WORKERS, processes=1)
+        vitals = Vitals(slots=WORKERS, processes=1, largest_batch=4)
         vitals.report(State.READY, WORKERS)
         router, ends = Router(0, vitals, child), []
         async with router.running():
@@ -52,7 +58,7 @@ def played(scenario: Scenario) -> None:
                 mine, theirs = pair()
                 parent.send(("worker", number, number), theirs)
                 theirs.close()
-                ends.append(WorkerEnd(mine))
+                ends.append(WorkerEnd(mine, number, vitals))
             parent.send(("route", 1, {}, list(range(WORKERS))))
             await asyncio.wait_for(scenario(router, ends), 30)
         for end in ends:
@@ -95,7 +101,7 @@ def test_what_waited_for_a_worker_that_ends_goes_to_others() -> None:
 def test_a_film_that_was_alone_with_a_worker_that_ends_is_answered_500() -> None:
     async def scenario(router: Router, ends: list[WorkerEnd]) -> None:
         (alone, behind), worker = await all_at_one(router, ends, 2)
-        worker.say("took", alone.uid, 1)
+        worker.begin(alone.uid)
         worker.end.close()
         await until(alone.answer.done)
         assert (status_of(alone), behind.answer.done()) == (500, False)
@@ -103,16 +109,15 @@ def test_a_film_that_was_alone_with_a_worker_that_ends_is_answered_500() -> None
     played(scenario)
 
 
-@pytest.mark.parametrize("seen", [[1, 2], [2]], ids=["both are seen", "the other came by another HTTP process"])
-def test_films_of_a_batch_get_a_second_chance_and_no_third(seen: list[int]) -> None:
+@pytest.mark.parametrize("others", [0, 1], ids=["both came this way", "the other came by another HTTP process"])
+def test_films_of_a_batch_get_a_second_chance_and_no_third(others: int) -> None:
     async def scenario(router: Router, ends: list[WorkerEnd]) -> None:
-        tickets, worker = await all_at_one(router, ends, len(seen))
-        for ticket, position in zip(tickets, seen, strict=True):
-            worker.say("took", ticket.uid, position)
+        tickets, worker = await all_at_one(router, ends, 2 - others)
+        worker.begin(*range(1, 1 + others), *(ticket.uid for ticket in tickets))
         worker.end.close()
         await until(lambda: all(any(ticket.uid in end.received() for end in ends[1:]) for ticket in tickets))
         second = next(end for end in ends[1:] if tickets[0].uid in end.uids)
-        second.say("took", tickets[0].uid, 5)
+        second.begin(3, tickets[0].uid)
         second.end.close()
         await until(tickets[0].answer.done)
         assert status_of(tickets[0]) == 500
@@ -128,9 +133,7 @@ def test_films_of_a_batch_get_a_second_chance_and_no_third(seen: list[int]) -> N
 def test_what_nobody_waits_for_any_more_is_not_tried_again() -> None:
     async def scenario(router: Router, ends: list[WorkerEnd]) -> None:
         tickets, worker = await all_at_one(router, ends, 2)
-        for position, ticket in enumerate(tickets, 1):
-            worker.say("took", ticket.uid, position)
-        await until(lambda: all(ticket.started for ticket in tickets))
+        worker.begin(*(ticket.uid for ticket in tickets))
         router.give_up(tickets[0])
         assert not tickets[0].answer.done()
         worker.end.close()
@@ -144,10 +147,10 @@ def test_what_nobody_waits_for_any_more_is_not_tried_again() -> None:
 def test_what_may_have_ended_a_worker_is_a_batch_of_its_own() -> None:
     mine, theirs = pair()
     parent, child = map(Channel, pair())
-    mailbox = Mailbox(child, 0, Vitals(slots=1, processes=1))
+    mailbox = Mailbox(child, 0, Vitals(slots=1, processes=1, largest_batch=4))
     threading.Thread(target=mailbox.receive, daemon=True).start()
     parent.send(("peer", 0), theirs)
-    for uid, tried in (("a", False), ("b", False), ("c", True), ("d", True), ("e", False)):
+    for uid, tried in ((1, False), (2, False), (3, True), (4, True), (5, False)):
         mine.sendall(packed(("put", uid, 0.0, None, tried)))
     deadline = time.monotonic() + 30
     while mailbox.waiting < 5 and time.monotonic() < deadline:
@@ -159,7 +162,7 @@ def test_what_may_have_ended_a_worker_is_a_batch_of_its_own() -> None:
             while True:
                 batch.append(mailbox.get_nowait()[1])
         batches.append(batch)
-    assert batches == [["a", "b"], ["c"], ["d"], ["e"]]
+    assert batches == [[1, 2], [3], [4], [5]]
 
 
 def test_lone_uploads_stay_with_one_worker_and_two_at_once_do_not() -> None:
