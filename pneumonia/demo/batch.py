@@ -95,13 +95,8 @@ def take_uploads(paths: Sequence[str]) -> Batch:
     """Uploaded files, moved to a folder of their own, which is removed when the batch is closed or forgotten."""
     folder = tempfile.TemporaryDirectory(prefix="films-", ignore_cleanup_errors=True)
     batch = Batch(folder, tuple(Path(path).name for path in paths))
-    # Gradio keeps two files of one name and content, such as of two folders, as one.
-    moved: dict[str, Path] = {}
     for path, place in zip(paths, batch.paths, strict=True):
-        if path in moved:
-            shutil.copyfile(moved[path], place)
-            continue
-        moved[path] = Path(shutil.move(path, place))
+        shutil.move(path, place)
         with suppress(OSError):
             Path(path).parent.rmdir()
     return batch

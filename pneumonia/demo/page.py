@@ -8,6 +8,7 @@ from pneumonia.demo.events import Updates, frame_parts
 from pneumonia.demo.header import header
 from pneumonia.demo.site import ASKS_AT_A_TIME, QUIET, Frame, Site, place_html
 from pneumonia.demo.tabs import about, compare, many, monitor, operating_point, read
+from pneumonia.demo.uploads import keep_uploads_apart
 
 # Each under its key: its title is the string `tabs.<key>`, its id `tab-<key>`.
 TABS: dict[str, Callable[[Site, Frame, gr.Tab], None]] = {
@@ -25,6 +26,7 @@ _SECONDS_BETWEEN_LOOKS = 3.0
 def build_page(site: Site) -> gr.Blocks:
     """The page, ready to launch."""
     say = site.say
+    keep_uploads_apart()
     # An upload that was broken off is removed after five minutes; one that arrived, as soon as it is read.
     page = gr.Blocks(title=say("header.title"), analytics_enabled=False, delete_cache=(60, 300))
     with page:

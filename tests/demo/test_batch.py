@@ -159,11 +159,6 @@ def test_uploads_are_moved_and_removed_when_the_batch_is_closed(
     assert not batch.paths[0].exists()
 
 
-def test_a_file_that_came_twice_is_read_twice(uploads: Callable[..., list[str]], film: bytes) -> None:
-    batch = take_uploads(uploads(a__png=film) * 2)
-    assert read(batch) == [("a.png", "answered")] * 2
-
-
 def test_a_file_that_is_gone_is_a_row_that_says_so(uploads: Callable[..., list[str]], film: bytes) -> None:
     batch = take_uploads(uploads(a__png=film, b__png=film))
     batch.paths[0].unlink()

@@ -117,6 +117,18 @@ def test_of_two_films_in_a_hurry_the_second_is_answered(visit: Open, films: dict
     sync_api.expect(page.tab.locator("#read-box figcaption")).to_contain_text("film.dcm")
 
 
+def test_two_visitors_with_the_same_film_at_a_time_are_both_answered(visit: Open, films: dict[str, Path]) -> None:
+    slow, quick = visit(), visit()
+    with slow.tab.expect_request("**/gradio_api/queue/join*"):
+        held: list[sync_api.Route] = []
+        slow.tab.route("**/gradio_api/queue/join*", lambda route: held.append(route), times=1)
+        slow.choose(films["chest-of-somebody.jpeg"])
+    quick.choose(films["chest-of-somebody.jpeg"])
+    quick.answered()
+    held[0].continue_()
+    slow.answered()
+
+
 def test_nothing_of_a_film_stays_on_the_disk_or_in_the_log(
     visit: Open, films: dict[str, Path], page_files: Path, page_log: Path
 ) -> None:
