@@ -13,8 +13,9 @@ import tempfile
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+import psutil
 from playwright import async_api
 
 from benchmarks.page_process import BROWSER_ARGUMENTS, api_and_page, browser_path, films
@@ -67,7 +68,9 @@ async def _measure(url: str, options: argparse.Namespace) -> dict[str, Any]:
         answers = [await _answer(tab, film) for film in chosen[1:]]
         await tab.context.close()
         loads = [await loading() for _ in range(options.times)]
+        before = _servers_cpu()
         people = await _people(visit, list(films(options.data, options.people)))
+        cpu = _servers_cpu() - before
         many = await _many(visit, list(films(options.data, options.many)))
         await browser.close()
     return {
@@ -77,13 +80,20 @@ async def _measure(url: str, options: argparse.Namespace) -> dict[str, Any]:
         "people": options.people,
         "people_failed": sum(seconds is None for seconds in people),
         "people_seconds": statistics.median(seconds for seconds in people if seconds is not None),
+        "people_servers_cpu_seconds": cpu / options.people,
         "many_films": options.many,
         "many_seconds": many,
     }
 
 
-async def _answer(tab: async_api.Page, film: Path) -> float:
-    """Seconds from the choice of a film to its answer and heatmap on the page."""
+def _servers_cpu() -> float:
+    """CPU seconds of page and API so far: of this process's offspring, the browser and its driver are no Python."""
+    offspring = [each for each in psutil.Process().children(recursive=True) if each.name().startswith("python")]
+    return sum(sum(each.cpu_times()[:2]) for each in offspring)
+
+
+async def _answer(tab: async_api.Page, film: Path, polling: "float | Literal['raf']" = "raf") -> float:
+    """Seconds from the choice of a film to its answer and heatmap, looked for every frame or so many milliseconds."""
     # Two films may be answered in the same words: what is there now is marked, and what comes is not.
     await tab.evaluate("() => document.querySelectorAll('#read-answer .card').forEach((card) => card.id = 'old')")
     began = time.perf_counter()
@@ -91,7 +101,7 @@ async def _answer(tab: async_api.Page, film: Path) -> float:
     await tab.wait_for_function(
         "() => document.querySelector('#read-answer .card:not(#old) .scale, #read-answer .card:not(#old) .check')"
         " && document.querySelector('#read-viewer[data-ready]')",
-        polling="raf",
+        polling=polling,
     )
     return time.perf_counter() - began
 
@@ -104,7 +114,8 @@ async def _people(
 
     async def ask(tab: async_api.Page, film: Path) -> float | None:
         try:
-            return await _answer(tab, film)
+            # Twenty tabs that are asked every frame would draw 60 a second each, on the cores that are measured.
+            return await _answer(tab, film, polling=100)
         except async_api.Error:
             return None
 
