@@ -88,7 +88,11 @@ def _page(report: dict[str, Any]) -> str:
             f"{report['people_failed']}; {report['people_seconds']:.2f} s",
             "0",
         ),
-        ("CPU time of page and API for each of them, from the visit to the answer", f"{report['people_servers_cpu_seconds']:.2f} s", ""),
+        (
+            "CPU time of page and API for each of them, from the visit to the answer",
+            f"{report['people_servers_cpu_seconds']:.2f} s",
+            "",
+        ),
         (f"{many} films in one go", f"{report['many_seconds']:.1f} s", ""),
     ]
     lines = "\n".join(f"| {what} | {seen} | {goal} |" for what, seen, goal in rows)
