@@ -264,16 +264,6 @@ def test_a_checkpoint_that_names_code_that_is_no_network_is_refused_and_not_run(
     assert not (tmp_path / "exploded").exists()
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["resnet18", "convnext_tiny"])
-def test_torchvision_s_networks_are_exported_as_they_are(name: str, tmp_path: Path) -> None:
-    from pneumonia.models import TorchvisionBackbone
-
-    torch.manual_seed(0)
-    network = TorchvisionBackbone(name).eval()
-    assert_exported_as_it_is(network, tmp_path, 64)
-
-
 def test_a_small_network_is_exported_as_it_is_whatever_the_size_of_film_and_batch(tmp_path: Path) -> None:
     from pneumonia.models import SmallResNet
 

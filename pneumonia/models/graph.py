@@ -108,6 +108,12 @@ def _unsqueeze(_: Attributes, values: Tensor, axes: list[int]) -> Tensor:
     return values
 
 
+def _batch_norm(
+    attributes: Attributes, values: Tensor, weight: Tensor, bias: Tensor, mean: Tensor, variance: Tensor
+) -> Tensor:
+    return F.batch_norm(values, mean, variance, weight, bias, eps=attributes.get("epsilon", 1e-5))
+
+
 def _layer_norm(attributes: Attributes, values: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     axis = attributes.get("axis", -1)
     return F.layer_norm(values, values.shape[axis:], weight, bias, attributes.get("epsilon", 1e-5))
@@ -120,6 +126,7 @@ def _gelu(attributes: Attributes, values: Tensor) -> Tensor:
 _OPERATORS: dict[str, Callable[..., Tensor]] = {
     "Add": lambda _, left, right: left + right,
     "AveragePool": _average_pool,
+    "BatchNormalization": _batch_norm,
     "Cast": lambda attributes, values: values.to(_DTYPES[attributes["to"]]),
     "Clip": lambda _, values, low=None, high=None: torch.clamp(values, low, high),
     "Concat": lambda attributes, *values: torch.cat(values, attributes["axis"]),
@@ -136,6 +143,7 @@ _OPERATORS: dict[str, Callable[..., Tensor]] = {
     "Reciprocal": lambda _, values: values.reciprocal(),
     "ReduceMean": _reduce_mean,
     "Relu": lambda _, values: values.relu(),
+    "Sigmoid": lambda _, values: values.sigmoid(),
     "Sqrt": lambda _, values: values.sqrt(),
     "Sub": lambda _, left, right: left - right,
     "Transpose": lambda attributes, values: values.permute(attributes["perm"]),

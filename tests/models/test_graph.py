@@ -12,20 +12,17 @@ from torch import nn
 from pneumonia.errors import BundleError
 from pneumonia.export import export_graph
 from pneumonia.inference.engine import OnnxRuntimeEngine
-from pneumonia.models import Ensemble, SmallResNet, TorchvisionBackbone
+from pneumonia.models import Ensemble, SmallResNet
 from pneumonia.models.graph import TorchGraph
 
 NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "SmallResNet": lambda: SmallResNet(widths=(8, 16, 16), depths=(1, 1, 1)),
     "Ensemble": lambda: Ensemble(lambda classes: SmallResNet(classes, widths=(8,), depths=(1,))),
-    "resnet18": lambda: TorchvisionBackbone("resnet18"),
-    "convnext_tiny": lambda: TorchvisionBackbone("convnext_tiny"),
 }
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[pytest.mark.slow] if "1" in name or "_" in name else []) for name in NETWORKS]
-)
+# Torchvision's: test_pretrained.py.
+@pytest.mark.parametrize("name", NETWORKS)
 @pytest.mark.parametrize("side", [50])
 def test_it_answers_as_onnx_runtime_does(tmp_path: Path, name: str, side: int) -> None:
     torch.manual_seed(0)

@@ -18,6 +18,7 @@ from pneumonia.errors import ConfigError
 from pneumonia.export import export_graph
 from pneumonia.inference.engine import OnnxRuntimeEngine
 from pneumonia.models import TorchvisionBackbone
+from pneumonia.models.graph import TorchGraph
 
 NAMED = ["resnet18", "resnet50", "densenet121", "efficientnet_b0", "efficientnet_v2_s", "convnext_tiny"]
 # The named network that is made fastest.
@@ -237,7 +238,7 @@ def test_every_named_backbone_names_each_of_its_parameters_in_one_group(pretrain
 
 
 @pytest.mark.slow
-def test_every_named_backbone_answers_from_onnx_as_in_pytorch(
+def test_every_named_backbone_answers_from_onnx_as_in_pytorch_and_so_does_its_graph_as_a_module(
     pretrained: tuple[Path, nn.Module], tmp_path: Path
 ) -> None:
     _, network = pretrained
@@ -245,7 +246,9 @@ def test_every_named_backbone_answers_from_onnx_as_in_pytorch(
     films = np.random.default_rng(0).integers(0, 256, (3, 64, 64), dtype=np.uint8)
     with torch.inference_mode():
         expected = network(torch.from_numpy(films).unsqueeze(1))
-    for count in (1, 3):
-        for found, wanted in zip(OnnxRuntimeEngine(tmp_path / "model.onnx").run(films[:count]), expected, strict=True):
+        again = TorchGraph(tmp_path / "model.onnx").eval()(torch.from_numpy(films[:, None]))
+    engine = OnnxRuntimeEngine(tmp_path / "model.onnx")
+    for answers in (engine.run(films[:1]), engine.run(films), [each.numpy() for each in again]):
+        for found, wanted in zip(answers, expected, strict=True):
             scale = max(1.0, float(wanted.abs().max()))
-            np.testing.assert_allclose(found / scale, wanted[:count].numpy() / scale, atol=1e-4)
+            np.testing.assert_allclose(found / scale, wanted[: len(found)].numpy() / scale, atol=1e-4)

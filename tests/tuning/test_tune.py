@@ -202,9 +202,9 @@ def test_no_trial_begins_when_time_is_up(words: Words, tmp_path: Path) -> None:
 
 
 def test_a_search_that_is_killed_ends_its_trials_and_goes_on_where_it_stopped(words: Words, tmp_path: Path) -> None:
-    folder = tmp_path / "search"
+    folder, epochs = tmp_path / "search", 6
     space = {"parameters": {"model.learning_rate": {"values": [0.002, 0.02]}}}
-    line = words(folder, space, "--trials=2", "--trainer.max_epochs=12", "--early_stopping.patience=99")
+    line = words(folder, space, "--trials=2", f"--trainer.max_epochs={epochs}", "--early_stopping.patience=99")
     process = subprocess.Popen([sys.executable, "-m", "pneumonia", "tune", *line])
     try:
         last = folder / "trials" / "0000" / "checkpoints" / "last.ckpt"
@@ -220,9 +220,9 @@ def test_a_search_that_is_killed_ends_its_trials_and_goes_on_where_it_stopped(wo
     assert study.trials[0].state == TrialState.RUNNING, "the trial was over too soon"
     main(line)
     report = report_of(folder)
-    assert [(row["state"], row["epochs"]) for row in report["trials"]] == [("complete", 12)] * 2
+    assert [(row["state"], row["epochs"]) for row in report["trials"]] == [("complete", epochs)] * 2
     assert "Restored all states from the checkpoint" in (folder / "trials" / "0000" / "log.txt").read_text()
-    assert len(aurocs(folder / "trials" / "0000")) == 12
+    assert len(aurocs(folder / "trials" / "0000")) == epochs
 
 
 def test_an_interrupted_search_leaves_its_report(words: Words, tmp_path: Path) -> None:
