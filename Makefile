@@ -176,8 +176,10 @@ serve: $(SERVE_ENV) ## API on PORT and page on 7860, from the registry's best bu
 
 # Following every line takes half as long again, and CI does it (CI=true make test): of pneumonia/, 90% have to be run.
 COVERAGE := $(if $(filter true,$(CI)),--cov --cov-report term --cov-report xml)
+# One more than cores: tests wait for servers, browsers and processes of their own a quarter of their time.
+TEST_PROCESSES ?= 3
 test: $(DEV_ENV) ## all tests; with CI=true also their coverage
-	$(VENV)/bin/pytest --numprocesses 2 --dist loadfile $(COVERAGE)
+	$(VENV)/bin/pytest --numprocesses $(TEST_PROCESSES) --dist loadfile $(COVERAGE)
 
 test-quick: $(DEV_ENV) ## the tests that take a minute
 	$(VENV)/bin/pytest -m 'not slow'
