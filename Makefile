@@ -179,7 +179,7 @@ COVERAGE := $(if $(filter true,$(CI)),--cov --cov-report term --cov-report xml)
 # One more than cores: tests wait for servers, browsers and processes of their own a quarter of their time.
 TEST_PROCESSES ?= 3
 test: $(DEV_ENV) ## all tests; with CI=true also their coverage
-	$(VENV)/bin/pytest --numprocesses $(TEST_PROCESSES) --dist loadfile $(COVERAGE)
+	$(VENV)/bin/pytest --numprocesses $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder $(COVERAGE)
 
 test-quick: $(DEV_ENV) ## the tests that take a minute
 	$(VENV)/bin/pytest -m 'not slow'

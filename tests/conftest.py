@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -36,10 +37,15 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that need a trained bundle are slow, whichever of them is the first to wait for it."""
+    """Tests that need a trained bundle are slow, whichever of them is the first to wait for it.
+
+    Files with the most slow tests go first: where several processes share the files, none is left with a long one.
+    """
     for item in items:
         if {"run", "bundle_dir", "server"} & set(getattr(item, "fixturenames", ())):
             item.add_marker("slow")
+    slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
+    items.sort(key=lambda item: -slow[item.path])
 
 
 @pytest.fixture(scope="session")

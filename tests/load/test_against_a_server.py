@@ -28,11 +28,14 @@ def module(name: str, *words: object, **environment: str) -> "subprocess.Complet
 
 
 def test_locusts_users_get_their_answers(server: str, tmp_path: Path) -> None:
-    words = ["--host", server, "--users", 4, "--seconds", 3, "--data", tmp_path / "none", "--output", tmp_path]
-    done = module("benchmarks.load", *words)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert (tmp_path / "report.html").stat().st_size > 1000
-    assert "hostile" in (tmp_path / "locust.json").read_text()
+    words = ["--host", server, "--users", 4, "--data", tmp_path / "none", "--output", tmp_path]
+    for seconds in (3, 10, 30):  # users choose at random what they send, and send little on a busy machine
+        done = module("benchmarks.load", *words, "--seconds", seconds)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert (tmp_path / "report.html").stat().st_size > 1000
+        if "hostile" in (tmp_path / "locust.json").read_text():
+            return
+    pytest.fail("no user sent a hostile file")
 
 
 def test_a_failure_of_locusts_users_is_one_of_the_command(free_port: int, tmp_path: Path) -> None:
