@@ -176,8 +176,7 @@ serve: $(SERVE_ENV) ## API on PORT and page on 7860, from the registry's best bu
 
 # Following every line takes half as long again, and CI does it (CI=true make test): of pneumonia/, 90% have to be run.
 COVERAGE := $(if $(filter true,$(CI)),--cov --cov-report term --cov-report xml)
-# One more than cores: tests wait for servers, browsers and processes of their own a quarter of their time.
-TEST_PROCESSES ?= 3
+TEST_PROCESSES ?= 2
 test: $(DEV_ENV) ## all tests; with CI=true also their coverage
 	$(VENV)/bin/pytest --numprocesses $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder $(COVERAGE)
 
