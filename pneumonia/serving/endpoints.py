@@ -5,6 +5,7 @@ from typing import Annotated, Any, Protocol
 from fastapi import FastAPI, File, Query, Request, UploadFile
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
+from litserve.server import no_auth
 from starlette.exceptions import HTTPException
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 
@@ -53,8 +54,8 @@ class Served(Protocol):
 def add_predict(app: FastAPI, server: "Served", load: Load) -> None:
     """LitServe adds `/predict` without a word about it: put it there within the limits and with its contract.
 
-    Without LitServe's dependency for its own key, too: `KeyCheck` has been passed by then, and one that is not async
-    takes every request through a thread.
+    LitServe's dependency stays where it asks for a key (`LIT_SERVER_API_KEY`); the one that asks for none would take
+    every request through a thread.
     """
     route = next(route for route in app.router.routes if isinstance(route, APIRoute) and route.path == "/predict")
     app.router.routes.remove(route)
@@ -71,6 +72,7 @@ def add_predict(app: FastAPI, server: "Served", load: Load) -> None:
         route.path,
         predict,
         methods=["POST"],
+        dependencies=[each for each in route.dependencies if each.dependency is not no_auth],
         operation_id="predict",
         summary="Classify one radiograph",
         description="NORMAL or PNEUMONIA, with a calibrated probability and a check that the file can be a chest film.",

@@ -18,6 +18,7 @@ from pneumonia.bundle import load_bundle
 from pneumonia.images import DEFAULT_LIMITS
 from pneumonia.inference.predictor import Predictor
 from pneumonia.serving.api import RadiographAPI, Upload
+from pneumonia.serving.server import ServerOptions, build_server
 
 if TYPE_CHECKING:
     from tests.serving.conftest import Running
@@ -64,6 +65,16 @@ def test_what_waits_is_taken_up_to_the_largest_batch(api: RadiographAPI, waiting
 def test_a_request_that_has_waited_too_long_is_not_run(api: RadiographAPI) -> None:
     batch, timed_out = api.loop.get_batch_requests(api, queue_of([0, 1], since=-1e9), None)
     assert (batch, timed_out) == ([], [(0, "uid-0"), (0, "uid-1")])
+
+
+@pytest.mark.parametrize("key", [None, "secret"])
+def test_a_key_of_litserve_s_own_is_still_asked_for(
+    bundle_dir: Path, monkeypatch: pytest.MonkeyPatch, key: str | None
+) -> None:
+    monkeypatch.setattr("litserve.server.LIT_SERVER_API_KEY", key)
+    app = build_server(load_bundle(bundle_dir), None, ServerOptions(1, DEFAULT_LIMITS)).app
+    (route,) = [route for route in app.router.routes if getattr(route, "path", "") == "/predict"]
+    assert len(route.dependencies) == (key is not None)  # type: ignore[attr-defined]
 
 
 class Answers(MessageTransport):
