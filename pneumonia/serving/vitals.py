@@ -42,7 +42,7 @@ class Vitals:
         self.slots, self._processes, self._largest_batch = slots, processes, largest_batch
         self.seats = slots + processes
         self._seen = RawArray(ctypes.c_double, self.seats)
-        self._at_work = RawArray(ctypes.c_int64, slots)
+        self._at_work = RawArray(ctypes.c_int64, self.seats)
         self._begun = RawArray(ctypes.c_int64, slots * largest_batch)
         self._given = RawArray(ctypes.c_int64, slots * processes)
         self._state = RawArray(ctypes.c_int64, [State.STARTING, 0])
@@ -67,7 +67,6 @@ class Vitals:
         first = slot * self._largest_batch
         self._begun[first : first + self._largest_batch] = [0] * self._largest_batch
         self._at_work[slot] = 0
-        self.beat(slot)
 
     def silent(self, slot: int) -> float:
         """Seconds since a process has said so."""
@@ -78,8 +77,7 @@ class Vitals:
 
         They may still have to look at what it had begun with: that stays until the next one waits for work.
         """
-        if slot < self.slots:
-            self._at_work[slot] = 0
+        self._at_work[slot] = 0
         self.beat(slot)
 
     def give(self, slot: int, process: int, uploads: int) -> None:
