@@ -22,4 +22,5 @@ def keep_uploads_apart() -> None:
     Gradio names the folder of an upload by what is in it. When two visitors send the same film at a time, the first to
     be read would be removed under the other's eyes.
     """
+    # Its parser looks the class up by this name; mypy knows no class that is assigned to.
     route_utils.GradioUploadFile = _OwnFolder  # type: ignore[misc]
