@@ -1,8 +1,10 @@
 """Layers that every network begins and ends with."""
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
+from pneumonia.errors import ConfigError
 from pneumonia.models.outputs import NetworkOutput
 
 
@@ -20,6 +22,41 @@ class Standardize(nn.Module):
         centred = images - mean
         variance = centred.square().mean(dim=(1, 2, 3), keepdim=True)
         return centred * torch.rsqrt(variance.clamp_min(1.0))
+
+
+class NormalizeLocally(nn.Module):
+    """Each pixel by the mean and the variance of its neighbourhood: local contrast normalisation (Jarrett et al. 2009).
+
+    What varies slowly over a film, such as exposure, scatter and the thickness of the body, goes; what stays is the
+    texture of each place beside its surroundings. A box stands for the paper's Gaussian window, since sums over boxes
+    are cheap. The film is standardised first, so that `floor` is a part of its variance: where nothing is to be seen
+    in the neighbourhood, noise is not made a picture of.
+
+    Args:
+        window: edge of the neighbourhood, an odd number of pixels; at the film's edge it is cut off.
+        floor: added to the local variance.
+
+    Raises `ConfigError` for a window that is not an odd number above 1.
+    """
+
+    def __init__(self, window: int, floor: float = 0.05) -> None:
+        super().__init__()
+        if window < 3 or window % 2 == 0:
+            raise ConfigError(f"A neighbourhood of {window} pixels has no middle; give an odd number from 3 on.")
+        self.window, self.floor = window, floor
+        self.standardize = Standardize()
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(N, 1, H, W) of any dtype in gray levels 0..255; returns float32 of the same shape."""
+        standard = self.standardize(images)
+        centred = standard - self._mean(standard)
+        return centred * torch.rsqrt(self._mean(centred.square()) + self.floor)
+
+    def _mean(self, images: Tensor) -> Tensor:
+        """Over each pixel's neighbourhood: by rows, then by columns."""
+        half = self.window // 2
+        rows = F.avg_pool2d(images, (1, self.window), 1, (0, half), count_include_pad=False)
+        return F.avg_pool2d(rows, (self.window, 1), 1, (half, 0), count_include_pad=False)
 
 
 class PooledClassifier(nn.Module):

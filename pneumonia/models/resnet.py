@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from pneumonia.errors import ConfigError
-from pneumonia.models.layers import PooledClassifier, Standardize
+from pneumonia.models.layers import NormalizeLocally, PooledClassifier, Standardize
 from pneumonia.models.outputs import NetworkOutput
 
 
@@ -47,8 +47,9 @@ class SmallResNet(nn.Module):
         widths: channels of each stage; every stage but the first halves the resolution.
         depths: residual blocks of each stage.
         dropout: on the pooled features, in training.
+        neighbourhood: edge in pixels, odd, of the window by which each pixel is normalised; None is the whole film.
 
-    Raises `ConfigError` when widths and depths do not name the same stages.
+    Raises `ConfigError` when widths and depths do not name the same stages, or the neighbourhood is not odd.
     """
 
     def __init__(
@@ -57,11 +58,12 @@ class SmallResNet(nn.Module):
         widths: Sequence[int] = (16, 32, 64, 128),
         depths: Sequence[int] = (2, 2, 2, 2),
         dropout: float = 0.2,
+        neighbourhood: int | None = None,
     ) -> None:
         super().__init__()
         if len(widths) != len(depths):
             raise ConfigError(f"widths and depths name {len(widths)} and {len(depths)} stages; give each one of both.")
-        self.standardize = Standardize()
+        self.standardize = Standardize() if neighbourhood is None else NormalizeLocally(neighbourhood)
         self.stem = nn.Sequential(
             nn.Conv2d(1, widths[0], 5, 2, 2, bias=False), nn.BatchNorm2d(widths[0]), nn.ReLU(inplace=True)
         )

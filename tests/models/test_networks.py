@@ -11,7 +11,7 @@ from torchvision import models
 
 from pneumonia.errors import ConfigError
 from pneumonia.models import SmallResNet, TorchvisionBackbone
-from pneumonia.models.layers import PooledClassifier, Standardize
+from pneumonia.models.layers import NormalizeLocally, PooledClassifier, Standardize
 
 BACKBONES = ["resnet18", "densenet121", "efficientnet_b0", "convnext_tiny"]
 
@@ -23,11 +23,12 @@ def films() -> Tensor:
     return nn.functional.interpolate(levels, size=64, mode="bilinear").to(torch.uint8)
 
 
-@pytest.fixture(scope="module", params=["small", "resnet18", "densenet121"])
+@pytest.fixture(scope="module", params=["small", "small-local", "resnet18", "densenet121"])
 def network(request: pytest.FixtureRequest) -> nn.Module:
     torch.manual_seed(0)
-    if request.param == "small":
-        made: nn.Module = SmallResNet(widths=(8, 16), depths=(1, 2))
+    if request.param.startswith("small"):
+        neighbourhood = 25 if request.param == "small-local" else None
+        made: nn.Module = SmallResNet(widths=(8, 16), depths=(1, 2), neighbourhood=neighbourhood)
     else:
         made = TorchvisionBackbone(request.param)
     nn.init.normal_(made.classifier.linear.bias)  # type: ignore[union-attr,arg-type]
@@ -90,6 +91,39 @@ def test_standardised_films_have_mean_0_and_deviation_1_whatever_the_exposure(ga
 
 def test_a_constant_film_is_standardised_to_zeros() -> None:
     assert not Standardize()(torch.full((1, 1, 8, 8), 37, dtype=torch.uint8)).any()
+
+
+@pytest.mark.parametrize("window", [3, 9, 25])
+def test_each_pixel_is_normalised_by_its_neighbourhood_cut_off_at_the_film_s_edge(window: int) -> None:
+    film = torch.rand(1, 1, 20, 14, generator=torch.Generator().manual_seed(1)) * 255
+    standard, half = Standardize()(film)[0, 0], window // 2
+
+    def mean(image: Tensor) -> Tensor:
+        return torch.stack(
+            [
+                image[max(0, y - half) : y + half + 1, max(0, x - half) : x + half + 1].mean()
+                for y in range(20)
+                for x in range(14)
+            ]
+        ).view(20, 14)
+
+    centred = standard - mean(standard)
+    expected = centred / (mean(centred.square()) + 0.05).sqrt()
+    torch.testing.assert_close(NormalizeLocally(window)(film)[0, 0], expected, atol=1e-4, rtol=1e-4)
+
+
+def test_what_varies_slowly_over_a_film_goes_with_the_neighbourhood_s_mean() -> None:
+    texture = 40 * torch.rand(1, 1, 64, 64, generator=torch.Generator().manual_seed(1))
+    scatter = torch.linspace(0, 150, 64)
+    layers = (Standardize(), NormalizeLocally(9))
+    whole, local = (layer(texture + scatter)[..., 8:-8, 8:-8] - layer(texture)[..., 8:-8, 8:-8] for layer in layers)
+    assert local.square().mean() < 0.1 * whole.square().mean()
+
+
+@pytest.mark.parametrize("window", [-1, 0, 1, 8])
+def test_a_neighbourhood_without_a_middle_is_an_error(window: int) -> None:
+    with pytest.raises(ConfigError, match="odd number from 3 on"):
+        NormalizeLocally(window)
 
 
 def test_dropout_acts_in_training_only() -> None:
