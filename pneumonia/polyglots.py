@@ -16,7 +16,7 @@ _SCAN_ENDS = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
 _END_OF_IMAGE, _START_OF_SCAN = 0xD9, 0xDA
 _WITHOUT_LENGTH = frozenset({0x01, *range(0xD0, 0xD9)})
 # In either case, and the reader of each finds it wherever it is. Each pattern begins with bytes that have no case, and
-# that are rare: `re` leaps from one to the next, and is four times as fast as with a pattern that begins with a letter.
+# that are rare: `re` leaps from one to the next, many times as fast as with a letter of either case at the beginning.
 _MARKS = {
     "a RAR archive": re.compile(rb"!\x1a\x07(?<=(?i:rar)!\x1a\x07)"),
     "a 7z archive": re.compile(rb"\xbc\xaf\x27\x1c(?<=7(?i:z)\xbc\xaf\x27\x1c)"),

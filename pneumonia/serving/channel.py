@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from typing import Any
 
 RECEIVED_BYTES = 256 * 2**10
+# A film of full size fits: it is sent at once, while the worker is at work on another.
+_BUFFER_BYTES = 2**20
 _LENGTH = struct.Struct("!Q")
 # A process whose other end has been full for this long does not run any more: nobody waits for it.
 _SEND_SECONDS = 5
@@ -48,6 +50,7 @@ def pair() -> tuple[socket.socket, socket.socket]:
     """Two ends that give up sending, with an `OSError`, where nobody has read for some seconds."""
     ends = socket.socketpair()
     for end in ends:
+        end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _BUFFER_BYTES)
         end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", _SEND_SECONDS, 0))
     return ends
 

@@ -4,7 +4,6 @@ import os
 import selectors
 import signal
 import socket
-import threading
 import time
 from dataclasses import dataclass, field
 from queue import Empty
@@ -35,7 +34,6 @@ def work(api: RadiographAPI, slot: int, vitals: Vitals, parent: socket.socket, l
     os.environ["LITSERVE_WORKER_ID"] = str(slot)
     log_to_stdout(log)
     mailbox = Mailbox(Channel(parent), slot, vitals)
-    threading.Thread(target=mailbox.receive, name="mailbox", daemon=True).start()
     try:
         api.setup("cpu")
     except (PneumoniaError, OSError, MemoryError) as error:
@@ -59,8 +57,8 @@ class _Peer:
 class Mailbox:
     """Queue and transport, for LitServe's loop: what the HTTP processes sent, in order, and the way back to them.
 
-    A thread of its own receives, so that uploads arrive while others are at work, and one that was given up is
-    dropped before its turn.
+    The worker itself receives, before each batch. What is sent while it is at work waits in the sockets and in the HTTP
+    processes: a thread that took it meanwhile would have to wake the worker, and wait for its interpreter.
     """
 
     def __init__(self, parent: Channel, slot: int, vitals: Vitals) -> None:
@@ -68,16 +66,10 @@ class Mailbox:
         self._peers: dict[int, _Peer] = {}
         # By uid, in the order of their arrival; the last says whether a worker that was at work on it has ended.
         self._waiting: dict[int, tuple[int, float, Any, bool]] = {}
-        self._changed = threading.Condition()
         self._retired = False
         self._in_batch, self._alone = False, False
         self._selector = selectors.DefaultSelector()
         self._selector.register(parent, selectors.EVENT_READ)
-
-    @property
-    def waiting(self) -> int:
-        """How many uploads wait."""
-        return len(self._waiting)
 
     def beat(self) -> None:
         """Say that the worker goes on."""
@@ -87,12 +79,11 @@ class Mailbox:
         """The first upload of the next batch. Raises `Empty` when there is none for so many seconds."""
         self._in_batch, until = False, time.monotonic() + timeout
         self._vitals.end_batch(self._slot)
-        while True:
+        self.beat()
+        self._receive(0)
+        while not self._has_news() and (left := until - time.monotonic()) > 0:
+            self._receive(min(BEAT_SECONDS, left))
             self.beat()
-            with self._changed:
-                self._changed.wait_for(self._has_news, timeout=min(BEAT_SECONDS, max(0.0, until - time.monotonic())))
-                if self._has_news() or time.monotonic() >= until:
-                    break
         return self.get_nowait()
 
     def get_nowait(self) -> tuple[Any, ...]:
@@ -100,16 +91,15 @@ class Mailbox:
 
         One that may have ended a worker is a batch of its own: it is not to take others with it again.
         """
-        with self._changed:
-            if self._retired and not self._peers and not self._waiting:
-                return tuple(_SENTINEL_VALUE)
-            if not self._waiting:
-                raise Empty
-            uid, (number, since, payload, tried) = next(iter(self._waiting.items()))
-            if self._in_batch and (tried or self._alone):
-                raise Empty
-            del self._waiting[uid]
-            self._in_batch, self._alone = True, tried
+        if self._retired and not self._peers and not self._waiting:
+            return tuple(_SENTINEL_VALUE)
+        if not self._waiting:
+            raise Empty
+        uid, (number, since, payload, tried) = next(iter(self._waiting.items()))
+        if self._in_batch and (tried or self._alone):
+            raise Empty
+        del self._waiting[uid]
+        self._in_batch, self._alone = True, tried
         self._vitals.begin(self._slot, uid)
         return number, uid, since, payload
 
@@ -121,14 +111,16 @@ class Mailbox:
         else:
             self._answer(consumer_id, ("error", uid, data.status_code if isinstance(data, HTTPException) else 500))
 
-    def receive(self) -> None:
-        """Receive until the process ends; in a thread of its own."""
-        while True:
-            for key, _ in self._selector.select():
+    def _receive(self, timeout: float) -> None:
+        """Wait for so many seconds, at most, until something has been sent, and take all that has been."""
+        ready = self._selector.select(timeout)
+        while ready:
+            for key, _ in ready:
                 if key.data is None:
                     self._receive_from_parent()
                 else:
                     self._receive_from(key.data)
+            ready = self._selector.select(0)
 
     def _receive_from_parent(self) -> None:
         try:
@@ -139,13 +131,10 @@ class Mailbox:
         for (kind, *details), channel in messages:
             if kind == "peer" and channel is not None:
                 peer = _Peer(details[0], channel)
-                with self._changed:
-                    self._peers[peer.number] = peer
+                self._peers[peer.number] = peer
                 self._selector.register(channel, selectors.EVENT_READ, peer)
             elif kind == "retire":
-                with self._changed:
-                    self._retired = True
-                    self._changed.notify()
+                self._retired = True
 
     def _receive_from(self, peer: _Peer) -> None:
         try:
@@ -156,27 +145,21 @@ class Mailbox:
             self._forget(peer)
             return
         for kind, uid, *details in peer.unpacker.feed(data):
-            with self._changed:
-                if kind == "put":
-                    self._waiting[uid] = (peer.number, *details)
-                    self._changed.notify()
-                else:
-                    self._waiting.pop(uid, None)
+            if kind == "put":
+                self._waiting[uid] = (peer.number, *details)
+            else:
+                self._waiting.pop(uid, None)
 
     def _forget(self, peer: _Peer) -> None:
         """Nobody waits for what an HTTP process sent that is gone."""
         self._selector.unregister(peer.channel)
-        with self._changed:
-            del self._peers[peer.number]
-            for uid in [uid for uid, item in self._waiting.items() if item[0] == peer.number]:
-                del self._waiting[uid]
-            self._changed.notify()
+        del self._peers[peer.number]
+        for uid in [uid for uid, item in self._waiting.items() if item[0] == peer.number]:
+            del self._waiting[uid]
         peer.channel.close()
 
     def _answer(self, number: int, message: object) -> None:
-        with self._changed:
-            peer = self._peers.get(number)
-        if peer is not None:
+        if (peer := self._peers.get(number)) is not None:
             deliver(peer.channel, packed(message))
 
     def _has_news(self) -> bool:

@@ -3,8 +3,6 @@
 import asyncio
 import contextlib
 import socket
-import threading
-import time
 from collections.abc import Awaitable, Callable
 from queue import Empty
 
@@ -148,16 +146,12 @@ def test_what_may_have_ended_a_worker_is_a_batch_of_its_own() -> None:
     mine, theirs = pair()
     parent, child = map(Channel, pair())
     mailbox = Mailbox(child, 0, Vitals(slots=1, processes=1, largest_batch=4))
-    threading.Thread(target=mailbox.receive, daemon=True).start()
     parent.send(("peer", 0), theirs)
     for uid, tried in ((1, False), (2, False), (3, True), (4, True), (5, False)):
         mine.sendall(packed(("put", uid, 0.0, None, tried)))
-    deadline = time.monotonic() + 30
-    while mailbox.waiting < 5 and time.monotonic() < deadline:
-        time.sleep(0.01)
     batches = []
-    while mailbox.waiting:
-        batch = [mailbox.get(timeout=1)[1]]
+    while sum(map(len, batches)) < 5:
+        batch = [mailbox.get(timeout=30)[1]]
         with contextlib.suppress(Empty):
             while True:
                 batch.append(mailbox.get_nowait()[1])
