@@ -28,7 +28,7 @@ def films() -> Films:
 @pytest.fixture(scope="module")
 def graph(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
-    network = Ensemble(lambda classes: SmallResNet(classes, widths=(8, 16), depths=(1, 1))).eval()
+    network = Ensemble([lambda classes: SmallResNet(classes, widths=(8, 16), depths=(1, 1))] * 2).eval()
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
             nn.init.uniform_(module.weight, 0.5, 1.5)

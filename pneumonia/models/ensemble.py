@@ -10,24 +10,23 @@ from pneumonia.models.outputs import NetworkOutput
 
 
 class Ensemble(nn.Module):
-    """The mean of its members' logits: networks that began differently err differently (Lakshminarayanan et al. 2017).
+    """The mean of its members' logits: networks that differ err differently (Lakshminarayanan et al. 2017).
 
     The mean of exact activation maps is exact for the mean of the logits. In training each member has a loss of its
     own (`ChestXRayClassifier`), on the same batches.
 
     Args:
-        member: makes a network for a number of classes; called once a member.
-        size: number of members.
+        members: each makes a network for a number of classes; also of the same form, they begin with other weights.
         classes: K, number of classes.
 
-    Raises `ConfigError` for fewer than one member.
+    Raises `ConfigError` for none.
     """
 
-    def __init__(self, member: Callable[[int], nn.Module], size: int = 2, classes: int = 2) -> None:
+    def __init__(self, members: list[Callable[[int], nn.Module]], classes: int = 2) -> None:
         super().__init__()
-        if size < 1:
-            raise ConfigError(f"An ensemble of {size} networks can't answer; give `size` 1 or more.")
-        self.members = nn.ModuleList(member(classes) for _ in range(size))
+        if not members:
+            raise ConfigError("An ensemble of no networks can't answer; name one or more `members`.")
+        self.members = nn.ModuleList(make(classes) for make in members)
 
     def forward(self, images: Tensor) -> NetworkOutput:
         """Images (N, 1, H, W), gray levels 0..255 of any dtype; the embedding is the members', side by side."""

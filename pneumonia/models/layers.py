@@ -50,7 +50,8 @@ class NormalizeLocally(nn.Module):
         """(N, 1, H, W) of any dtype in gray levels 0..255; returns float32 of the same shape."""
         standard = self.standardize(images)
         centred = standard - self._mean(standard)
-        return centred * torch.rsqrt(self._mean(centred.square()) + self.floor)
+        normalised: Tensor = centred * torch.rsqrt(self._mean(centred.square()) + self.floor)
+        return normalised
 
     def _mean(self, images: Tensor) -> Tensor:
         """Over each pixel's neighbourhood: by rows, then by columns."""

@@ -27,7 +27,7 @@ def films() -> Tensor:
 
 def ensemble_of(size: int, classes: int = 2) -> Ensemble:
     torch.manual_seed(0)
-    made = Ensemble(SMALL, size, classes)
+    made = Ensemble([SMALL] * size, classes)
     for member in made.members:
         nn.init.normal_(member.classifier.linear.bias)  # type: ignore[union-attr,arg-type]
     return made.eval()
@@ -92,15 +92,23 @@ def test_in_training_each_member_has_a_loss_of_its_own(films: Tensor) -> None:
     torch.testing.assert_close(loss, sum(own) / 2)
 
 
-@pytest.mark.parametrize("size", [0, -1])
-def test_an_ensemble_of_none_is_refused(size: int) -> None:
-    with pytest.raises(ConfigError, match=f"ensemble of {size} networks"):
-        Ensemble(SMALL, size)
+def test_an_ensemble_of_none_is_refused() -> None:
+    with pytest.raises(ConfigError, match="ensemble of no networks"):
+        Ensemble([])
+
+
+@torch.inference_mode()
+def test_its_members_may_be_of_several_forms(films: Tensor) -> None:
+    ensemble = Ensemble([SMALL, partial(SMALL, neighbourhood=9), partial(SMALL, widths=(4, 12))]).eval()
+    logits = [member(films).logits for member in ensemble.members]
+    output = ensemble(films)
+    torch.testing.assert_close(output.logits, sum(logits) / 3)
+    assert output.embedding.shape == (5, 16 + 16 + 12)
 
 
 def test_its_map_is_exact_where_its_members_are(ensemble: Ensemble) -> None:
     assert has_exact_map(ensemble)
-    assert not has_exact_map(Ensemble(lambda classes: TorchvisionBackbone("convnext_tiny", classes=classes), 1))
+    assert not has_exact_map(Ensemble([lambda classes: TorchvisionBackbone("convnext_tiny", classes=classes)]))
 
 
 @pytest.mark.slow

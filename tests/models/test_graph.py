@@ -18,7 +18,7 @@ from pneumonia.models.graph import TorchGraph
 NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "SmallResNet": lambda: SmallResNet(widths=(8, 16, 16), depths=(1, 1, 1)),
     "SmallResNet, normalised locally": lambda: SmallResNet(widths=(8,), depths=(1,), neighbourhood=9),
-    "Ensemble": lambda: Ensemble(lambda classes: SmallResNet(classes, widths=(8,), depths=(1,))),
+    "Ensemble": lambda: Ensemble([lambda classes: SmallResNet(classes, widths=(8,), depths=(1,))] * 2),
 }
 
 

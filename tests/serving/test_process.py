@@ -90,10 +90,16 @@ def test_under_load_it_answers_what_it_has_taken_and_ends(starter: "Start", film
     assert set(answers) <= {"200", "ConnectError", "ReadError", "RemoteProtocolError", "WriteError"}
 
 
+# Each of both signals, to one process or to all, at every count of processes; of the signals with each other, all pairs.
 @pytest.mark.slow
-@pytest.mark.parametrize("group", [False, True])
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-@pytest.mark.parametrize("processes", [1, 2, 4, 6])
+@pytest.mark.parametrize(
+    ("processes", "number", "group"),
+    [
+        (processes, number, (number == signal.SIGINT) ^ (index % 2 == 0))
+        for index, processes in enumerate((1, 2, 4, 6))
+        for number in (signal.SIGTERM, signal.SIGINT)
+    ],
+)
 def test_a_signal_while_it_starts_ends_it_too(starter: "Start", processes: int, number: int, group: bool) -> None:
     server = starter("--workers", 2, ready=False)
     while "http://" not in server.text or len(server.family()) < processes:
