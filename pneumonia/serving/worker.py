@@ -21,9 +21,6 @@ from pneumonia.serving.logs import LogOptions, log_to_stdout
 from pneumonia.serving.vitals import Vitals
 
 BEAT_SECONDS = 0.5
-# A worker that sleeps wakes late, on a core whose caches others have used. After an upload that came this soon it looks
-# for the next one for as long before it sleeps, as a hypervisor polls before it halts a core.
-BRISK_SECONDS = 0.004
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -71,7 +68,6 @@ class Mailbox:
         self._waiting: dict[int, tuple[int, float, Any, bool]] = {}
         self._retired = False
         self._in_batch, self._alone = False, False
-        self._brisk = False  # whether the last upload came that soon
         self._selector = selectors.DefaultSelector()
         self._selector.register(parent, selectors.EVENT_READ)
 
@@ -81,18 +77,13 @@ class Mailbox:
 
     def get(self, timeout: float) -> tuple[Any, ...]:
         """The first upload of the next batch. Raises `Empty` when there is none for so many seconds."""
-        self._in_batch, began = False, time.monotonic()
+        self._in_batch, until = False, time.monotonic() + timeout
         self._vitals.end_batch(self._slot)
         self.beat()
         self._receive(0)
-        while self._brisk and not self._has_news():
-            os.sched_yield()  # to the processes that speak HTTP, where they have something to do
-            self._receive(0)
-            self._brisk = time.monotonic() < began + BRISK_SECONDS
-        while not self._has_news() and (left := began + timeout - time.monotonic()) > 0:
+        while not self._has_news() and (left := until - time.monotonic()) > 0:
             self._receive(min(BEAT_SECONDS, left))
             self.beat()
-        self._brisk = time.monotonic() < began + BRISK_SECONDS
         return self.get_nowait()
 
     def get_nowait(self) -> tuple[Any, ...]:

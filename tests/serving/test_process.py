@@ -90,7 +90,7 @@ def test_under_load_it_answers_what_it_has_taken_and_ends(starter: "Start", film
     assert set(answers) <= {"200", "ConnectError", "ReadError", "RemoteProtocolError", "WriteError"}
 
 
-# Each of both signals, to one process or to all, at every count of processes; of the signals with each other, all pairs.
+# Every count of processes with either signal, and with a signal to one process or to all.
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("processes", "number", "group"),
