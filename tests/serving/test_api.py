@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
+from fastapi.routing import APIRoute
 from litserve.callbacks import CallbackRunner
 from litserve.loops.base import _SENTINEL_VALUE
 from litserve.transport.base import MessageTransport
@@ -73,8 +74,8 @@ def test_a_key_of_litserve_s_own_is_still_asked_for(
 ) -> None:
     monkeypatch.setattr("litserve.server.LIT_SERVER_API_KEY", key)
     app = build_server(load_bundle(bundle_dir), None, ServerOptions(1, DEFAULT_LIMITS)).app
-    (route,) = [route for route in app.router.routes if getattr(route, "path", "") == "/predict"]
-    assert len(route.dependencies) == (key is not None)  # type: ignore[attr-defined]
+    (route,) = [route for route in app.router.routes if isinstance(route, APIRoute) and route.path == "/predict"]
+    assert len(route.dependencies) == (key is not None)
 
 
 class Answers(MessageTransport):
