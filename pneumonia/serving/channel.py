@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from typing import Any
 
 RECEIVED_BYTES = 256 * 2**10
-# A film of full size fits: it is sent at once, while the worker is at work on another.
+# A film of full size fits, where the system allows as much: it is sent at once, while the worker is at work on another.
 _BUFFER_BYTES = 2**20
 _LENGTH = struct.Struct("!Q")
 # A process whose other end has been full for this long does not run any more: nobody waits for it.
