@@ -28,15 +28,15 @@ class NormalizeLocally(nn.Module):
     """Each pixel by the mean and the variance of its neighbourhood: local contrast normalisation (Jarrett et al. 2009).
 
     What varies slowly over a film, such as exposure, scatter and the thickness of the body, goes; what stays is the
-    texture of each place beside its surroundings. A box stands for the paper's Gaussian window, since sums over boxes
-    are cheap. The film is standardised first, so that `floor` is a part of its variance: where nothing is to be seen
-    in the neighbourhood, noise is not made a picture of.
+    texture of each place beside its surroundings. A box stands for the paper's Gaussian window: its mean is that of
+    rows, then of columns. The film is standardised first, so that `floor` is a part of its variance: where nothing is
+    to be seen in the neighbourhood, noise is not made a picture of.
 
     Args:
         window: edge of the neighbourhood, an odd number of pixels; at the film's edge it is cut off.
         floor: added to the local variance.
 
-    Raises `ConfigError` for a window that is not an odd number above 1.
+    Raises `ConfigError` for a window that is not an odd number from 3 on.
     """
 
     def __init__(self, window: int, floor: float = 0.05) -> None:
