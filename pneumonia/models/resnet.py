@@ -47,7 +47,8 @@ class SmallResNet(nn.Module):
         widths: channels of each stage; every stage but the first halves the resolution.
         depths: residual blocks of each stage.
         dropout: on the pooled features, in training.
-        neighbourhood: edge in pixels, odd and 3 or more, of the window by which each pixel is normalised; None is the whole film.
+        neighbourhood: edge of the window by which each pixel is normalised, in pixels, odd and 3 or more; None is the
+            whole film.
 
     Raises `ConfigError` when widths and depths do not name the same stages, or the neighbourhood is not such.
     """
