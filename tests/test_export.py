@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from torch import nn
@@ -284,6 +285,15 @@ def assert_exported_as_it_is(network: nn.Module, folder: Path, side: int) -> Non
     for count in (1, 2, 5):
         for found, wanted in zip(engine.run(films[:count]), expected, strict=True):
             np.testing.assert_allclose(found, wanted[:count].numpy(), atol=1e-3, rtol=1e-3)
+
+
+def test_what_constants_tell_is_computed_at_export(tmp_path: Path) -> None:
+    from pneumonia.models import SmallResNet
+
+    export_graph(SmallResNet(widths=(4,), depths=(1,), neighbourhood=25), 224, tmp_path / "model.onnx")
+    graph = onnx.load(tmp_path / "model.onnx").graph
+    constant = {tensor.name for tensor in graph.initializer}
+    assert [node.op_type for node in graph.node if constant.issuperset(node.input)] == []
 
 
 LOOSE = ("--max-auroc-drop", "1", "--max-share-changed", "1", "--max-probability-change", "0.2")

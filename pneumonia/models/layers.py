@@ -1,7 +1,6 @@
 """Layers that every network begins and ends with."""
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pneumonia.errors import ConfigError
@@ -47,17 +46,20 @@ class NormalizeLocally(nn.Module):
         self.standardize = Standardize()
 
     def forward(self, images: Tensor) -> Tensor:
-        """(N, 1, H, W) of any dtype in gray levels 0..255; returns float32 of the same shape."""
-        standard = self.standardize(images)
-        centred = standard - self._mean(standard)
-        normalised: Tensor = centred * torch.rsqrt(self._mean(centred.square()) + self.floor)
+        """(N, 1, H, W) of any dtype in gray levels 0..255; returns float32 of the same shape, also under autocast."""
+        with torch.autocast(images.device.type, enabled=False):
+            standard = self.standardize(images)
+            columns, rows = (self._means(side, images.device) for side in images.shape[-2:])
+            centred = standard - columns @ standard @ rows.T
+            variance = columns @ centred.square() @ rows.T
+            normalised: Tensor = centred * torch.rsqrt(variance + self.floor)
         return normalised
 
-    def _mean(self, images: Tensor) -> Tensor:
-        """Over each pixel's neighbourhood: by rows, then by columns."""
-        half = self.window // 2
-        rows = F.avg_pool2d(images, (1, self.window), 1, (0, half), count_include_pad=False)
-        return F.avg_pool2d(rows, (self.window, 1), 1, (half, 0), count_include_pad=False)
+    def _means(self, side: int, device: torch.device) -> Tensor:
+        """(side, side): what a row or column is multiplied by for the mean around each of its pixels."""
+        place = torch.arange(side, device=device)
+        near = ((place[:, None] - place).abs() <= self.window // 2).float()
+        return near / near.sum(dim=1, keepdim=True)
 
 
 class PooledClassifier(nn.Module):

@@ -112,6 +112,13 @@ def test_each_pixel_is_normalised_by_its_neighbourhood_cut_off_at_the_film_s_edg
     torch.testing.assert_close(NormalizeLocally(window)(film)[0, 0], expected, atol=1e-4, rtol=1e-4)
 
 
+def test_the_means_of_a_neighbourhood_keep_their_digits_in_mixed_precision() -> None:
+    film = torch.randint(0, 256, (1, 1, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+    expected = NormalizeLocally(9)(film)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(NormalizeLocally(9)(film), expected)
+
+
 def test_what_varies_slowly_over_a_film_goes_with_the_neighbourhood_s_mean() -> None:
     texture = 40 * torch.rand(1, 1, 64, 64, generator=torch.Generator().manual_seed(1))
     scatter = torch.linspace(0, 150, 64)
