@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -174,25 +173,28 @@ def test_a_film_of_any_size_fits_into_it(size: int) -> None:
     assert size / 3 < min(film.shape) <= max(film.shape) <= size
 
 
-def draw(films: int, first: int, pixels: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Films of (films, pixels, pixels), each standardised, and whether they show disease: every second does."""
+@pytest.fixture(scope="module")
+def drawn() -> list[Image.Image]:
+    """1,000 films, of which every second shows disease."""
+    kinds: list[Pathogen] = ["", "bacteria", "", "virus"]
+    return [
+        Image.fromarray(render_phantom(np.random.default_rng(seed), kinds[seed % 4], 128)) for seed in range(1000)
+    ]
 
-    def each() -> Iterator[NDArray[np.float32]]:
-        kinds: list[Pathogen] = ["", "bacteria", "", "virus"]
-        for index in range(films):
-            film = render_phantom(np.random.default_rng(first + index), kinds[index % 4], 128)
-            gray = np.asarray(Image.fromarray(film).resize((pixels, pixels)), dtype=np.float32)
-            yield (gray - gray.mean()) / gray.std()
 
-    return np.stack(list(each())), np.arange(films) % 2
+def standardised(films: list[Image.Image], pixels: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Films of (films, pixels, pixels), each standardised, and whether they show disease."""
+    gray = np.stack([np.asarray(film.resize((pixels, pixels)), dtype=np.float32) for film in films])
+    axes = (1, 2)
+    return (gray - gray.mean(axes, keepdims=True)) / gray.std(axes, keepdims=True), np.arange(len(films)) % 2
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("pixels", [32, 64])
-def test_a_linear_model_on_pixels_does_not_learn_the_disease(pixels: int) -> None:
+def test_a_linear_model_on_pixels_does_not_learn_the_disease(drawn: list[Image.Image], pixels: int) -> None:
     linear_model = pytest.importorskip("sklearn.linear_model")
     metrics = pytest.importorskip("sklearn.metrics")
-    films, labels = draw(1000, 0, pixels)
+    films, labels = standardised(drawn, pixels)
     flat = films.reshape(len(films), -1)
     flat = (flat - flat[:600].mean(0)) / flat[:600].std(0)
     model = linear_model.LogisticRegression(C=0.003, max_iter=500).fit(flat[:600], labels[:600])
@@ -200,10 +202,10 @@ def test_a_linear_model_on_pixels_does_not_learn_the_disease(pixels: int) -> Non
 
 
 @pytest.mark.slow
-def test_a_small_convolutional_network_learns_the_disease() -> None:
+def test_a_small_convolutional_network_learns_the_disease(drawn: list[Image.Image]) -> None:
     torch = pytest.importorskip("torch")
     metrics = pytest.importorskip("sklearn.metrics")
-    films, labels = draw(1000, 0, 64)
+    films, labels = standardised(drawn, 64)
     images = torch.from_numpy(films)[:, None].contiguous(memory_format=torch.channels_last)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # layers this small wait for each other longer than they work
