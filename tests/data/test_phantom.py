@@ -177,9 +177,7 @@ def test_a_film_of_any_size_fits_into_it(size: int) -> None:
 def drawn() -> list[Image.Image]:
     """1,000 films, of which every second shows disease."""
     kinds: list[Pathogen] = ["", "bacteria", "", "virus"]
-    return [
-        Image.fromarray(render_phantom(np.random.default_rng(seed), kinds[seed % 4], 128)) for seed in range(1000)
-    ]
+    return [Image.fromarray(render_phantom(np.random.default_rng(seed), kinds[seed % 4], 128)) for seed in range(1000)]
 
 
 def standardised(films: list[Image.Image], pixels: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
