@@ -1,10 +1,9 @@
 """A data tree of synthetic chest films in the official layout."""
 
-import os
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from itertools import count
+from multiprocessing.pool import ThreadPool
 from pathlib import Path
 
 import numpy as np
@@ -86,14 +85,16 @@ def write_phantoms(
             pixels = render_phantom(np.random.default_rng([seed, index]), pathogen, size)
             Image.fromarray(pixels).save(temporary / path, "JPEG", quality=_JPEG_QUALITY)
 
-        pool = ThreadPoolExecutor(workers or os.cpu_count())  # numpy and Pillow leave the interpreter to others
+        # Tasks are handed out by a thread of the pool: where this one does so (`ThreadPoolExecutor.map`), an interrupt
+        # can leave a lock held that the workers then wait for.
+        pool = ThreadPool(workers)  # numpy and Pillow leave the interpreter to others
         try:
-            for _ in tqdm(
-                pool.map(write, range(len(films))), total=len(films), desc="phantoms", unit="film", disable=not progress
-            ):
+            done = pool.imap_unordered(write, range(len(films)))
+            for _ in tqdm(done, total=len(films), desc="phantoms", unit="film", disable=not progress):
                 pass
         finally:
-            pool.shutdown(cancel_futures=True)
+            pool.terminate()
+            pool.join()  # nothing is written into a folder that is being removed
         marker = {"generator_version": GENERATOR_VERSION, "seed": seed, "size": size, "counts": asdict(counts)}
         write_json(temporary / SYNTHETIC_MARKER, marker)
     return root
