@@ -43,6 +43,7 @@ from pneumonia.files import atomic_write, write_json
 from pneumonia.images import read_radiograph
 from pneumonia.inference.engine import Engine, OnnxRuntimeEngine, run_in_batches
 from pneumonia.models import Ensemble
+from pneumonia.parallel import map_films
 
 VARIANTS = Path(__file__).parent / "study.yaml"
 TRACING = threading.Lock()  # PyTorch counts and exports in one thread at a time
@@ -66,8 +67,7 @@ def held_out_views(manifest: Manifest, size: int, folder: Path) -> Images:
                 seen.append(read_radiograph(changed, size).pixels)
             return np.stack(seen)
 
-        with ThreadPoolExecutor() as pool:
-            images = np.stack(list(pool.map(views, range(len(manifest.rows)))), axis=1)
+        images = np.stack(map_films(views, range(len(manifest.rows))), axis=1)
         with atomic_write(path) as temporary, temporary.open("wb") as file:
             np.save(file, images)
     made: Images = np.load(path, mmap_mode="r")

@@ -4,7 +4,6 @@ import hashlib
 import json
 import os
 import shutil
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +14,7 @@ from pneumonia.data.manifest import Manifest, summarise_failures
 from pneumonia.errors import DataError, ImageError
 from pneumonia.files import write_json
 from pneumonia.images import DECODER_VERSION, read_radiograph
+from pneumonia.parallel import map_films
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -83,15 +83,12 @@ def _build(manifest: Manifest, size: int, final: Path, progress: bool) -> None:
             failures.append(f"{manifest.rows[row].path}: {error}")
 
     missing = np.flatnonzero(done == 0)
-    with (
-        ThreadPoolExecutor() as pool,
-        tqdm(
-            total=len(paths), initial=len(paths) - len(missing), desc="decode", unit="file", disable=not progress
-        ) as bar,
-    ):
+    with tqdm(
+        total=len(paths), initial=len(paths) - len(missing), desc="decode", unit="file", disable=not progress
+    ) as bar:
         for start in range(0, len(missing), _CHUNK):
             chunk = missing[start : start + _CHUNK]
-            list(pool.map(decode, chunk))
+            map_films(decode, chunk.tolist())
             # Pixels reach the disk before the marks that vouch for them.
             images.flush()
             if not failures:

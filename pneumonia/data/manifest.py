@@ -5,7 +5,6 @@ import hashlib
 import os
 import re
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import astuple, dataclass, fields
 from functools import cached_property
 from pathlib import Path
@@ -13,6 +12,7 @@ from pathlib import Path
 from pneumonia.errors import ConfigError, DataError, ImageError
 from pneumonia.files import atomic_write, sha256_of
 from pneumonia.images import IMAGE_SUFFIXES, image_size
+from pneumonia.parallel import map_films
 
 # What a classifier may tell apart. The first class is NORMAL, every other one a kind of pneumonia.
 LABELS = ("NORMAL", "PNEUMONIA")
@@ -102,8 +102,6 @@ def scan_tree(root: Path | str, progress: bool = False) -> Manifest:
             f"No X-ray files under {root}: expected {root}/{{train,val,test}}/{{NORMAL,PNEUMONIA}}/*.jpeg. "
             "Fetch the data with `pneumonia data fetch`, or make synthetic ones with `pneumonia data phantom`."
         )
-    from tqdm import tqdm
-
     failures: list[str] = []
 
     def read(path: Path) -> Row | None:
@@ -118,8 +116,7 @@ def scan_tree(root: Path | str, progress: bool = False) -> Manifest:
             relative.as_posix(), path.parts[-3], path.parts[-2], patient, pathogen, width, height, sha256_of(path)
         )
 
-    with ThreadPoolExecutor() as pool:
-        rows = list(tqdm(pool.map(read, files), total=len(files), desc="index", unit="file", disable=not progress))
+    rows = map_films(read, files, "index" if progress else None, "file")
     if failures:
         raise DataError(summarise_failures(failures, f"of {len(files)} files under {root} can't be read"))
     return Manifest(root, tuple(row for row in rows if row is not None), (root / SYNTHETIC_MARKER).is_file())

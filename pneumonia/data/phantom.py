@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from itertools import count
-from multiprocessing.pool import ThreadPool
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +12,7 @@ from pneumonia.data.manifest import LABELS, SPLITS, SYNTHETIC_MARKER
 from pneumonia.data.phantom_film import Pathogen, render_phantom
 from pneumonia.errors import ConfigError, DataError
 from pneumonia.files import atomic_directory, write_json
+from pneumonia.parallel import map_films
 
 # Raised whenever a change here changes the pixels or the names of a seed.
 GENERATOR_VERSION = 1
@@ -65,8 +65,6 @@ def write_phantoms(
     cores without). Patients have one to three films, never in two splits; films of one patient share only the name.
     Raises `DataError` when `root` is there already, `ConfigError` for a size below 32 or a negative seed.
     """
-    from tqdm import tqdm
-
     root = Path(root)
     if size < _SMALLEST or seed < 0:
         raise ConfigError(
@@ -85,16 +83,7 @@ def write_phantoms(
             pixels = render_phantom(np.random.default_rng([seed, index]), pathogen, size)
             Image.fromarray(pixels).save(temporary / path, "JPEG", quality=_JPEG_QUALITY)
 
-        # Tasks are handed out by a thread of the pool: where this one does so (`ThreadPoolExecutor.map`), an interrupt
-        # can leave a lock held that the workers then wait for.
-        pool = ThreadPool(workers)  # numpy and Pillow leave the interpreter to others
-        try:
-            done = pool.imap_unordered(write, range(len(films)))
-            for _ in tqdm(done, total=len(films), desc="phantoms", unit="film", disable=not progress):
-                pass
-        finally:
-            pool.terminate()
-            pool.join()  # nothing is written into a folder that is being removed
+        map_films(write, range(len(films)), "phantoms" if progress else None, workers=workers)
         marker = {"generator_version": GENERATOR_VERSION, "seed": seed, "size": size, "counts": asdict(counts)}
         write_json(temporary / SYNTHETIC_MARKER, marker)
     return root

@@ -6,7 +6,6 @@ import re
 import shutil
 from collections import Counter
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -15,6 +14,7 @@ from pneumonia.data.manifest import LABELS, SPLITS, SYNTHETIC_MARKER, summarise_
 from pneumonia.errors import DataError
 from pneumonia.files import sha256_of
 from pneumonia.images import IMAGE_SUFFIXES
+from pneumonia.parallel import map_films
 
 # Without val it is still a tree: its 16 images choose no model, and one of the public copies has none.
 _NEEDED = tuple(f"{split}/{label}" for split in ("train", "test") for label in LABELS)
@@ -102,12 +102,9 @@ def verify_checksums(root: Path, checksums: Path, progress: bool = False) -> Non
     The paths may have any folder in front of `split/label/name`; lines of other files are passed over. Raises
     `DataError` that names the first ten files that differ, are missing, or are not in the list.
     """
-    from tqdm import tqdm
-
     listed, present = read_checksums(checksums), [path for path in tree_at(root).files if path != SYNTHETIC_MARKER]
-    with ThreadPoolExecutor() as pool:
-        sums = pool.map(lambda path: sha256_of(root / path), present)
-        found = dict(zip(present, tqdm(sums, "verify", len(present), unit="file", disable=not progress), strict=True))
+    sums = map_films(lambda path: sha256_of(root / path), present, "verify" if progress else None, "file")
+    found = dict(zip(present, sums, strict=True))
     failures = [
         f"{path}: {'missing' if path not in found else 'other bytes'}"
         for path in listed

@@ -6,7 +6,6 @@ probability near one hardly moves until most of a film is gone: the same is meas
 """
 
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,6 +18,7 @@ from pneumonia.evaluation.operating_point import log_odds, positive_probability
 from pneumonia.evaluation.weighted import Floats
 from pneumonia.inference.engine import run_in_batches
 from pneumonia.inference.heatmap import pneumonia_evidence
+from pneumonia.parallel import map_films
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -47,15 +47,13 @@ def measure_faithfulness(
     beats the mean of 8 random masks of the map's own coarseness, as `{"value", "low", "high"}`. `log_odds` has the same
     of areas under the curves of the log-odds.
     """
-    from tqdm import tqdm
-
     from pneumonia.inference.predictor import Predictor
 
     predictor = Predictor(bundle, threads=1, engine=inputs.engine)
     called = np.flatnonzero(inputs.predictions == 1).tolist()
-    with ThreadPoolExecutor() as pool:
-        measured = pool.map(lambda film: _areas(predictor, root / inputs.paths[film], film), called)
-        areas = list(tqdm(measured, total=len(called), desc="faithfulness", unit="film", disable=not progress))
+    areas = map_films(
+        lambda film: _areas(predictor, root / inputs.paths[film], film), called, "faithfulness" if progress else None
+    )
     patients = [inputs.patients[film] for film in called]
     of_probability, of_log_odds = np.array(areas, dtype=np.float64).reshape(len(called), 2, 4).transpose(1, 0, 2)
     return {

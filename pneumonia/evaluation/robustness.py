@@ -1,8 +1,6 @@
 """Robustness of a bundle: its figures under graded corruptions, and at full size against the size of train's films."""
 
-import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -22,6 +20,7 @@ from pneumonia.evaluation.robustness_views import (
 )
 from pneumonia.evaluation.weighted import Floats
 from pneumonia.images import DEFAULT_LIMITS, Limits
+from pneumonia.parallel import map_films
 
 FIGURES = ("auroc", "sensitivity", "specificity", "ece")
 
@@ -40,19 +39,14 @@ def measure_robustness(
 
     Returns what `robustness_figures` does. Raises `DataError` naming a film that can't be decoded.
     """
-    from tqdm import tqdm
-
     from pneumonia.inference.predictor import Predictor
 
     rows = {row.path: row for row in manifest.rows}
     # Films side by side, one core each: faster than one film on all cores, and engines take calls from threads.
     predictor = Predictor(bundle, threads=1, limits=_LIMITS, engine=inputs.engine)
-    pool = ThreadPoolExecutor(os.cpu_count() or 1)
-    try:
-        seen = pool.map(lambda path: view_film(predictor, manifest.root, rows[path]), inputs.paths)
-        views = list(tqdm(seen, total=len(inputs.paths), desc="robustness", unit="film", disable=not progress))
-    finally:
-        pool.shutdown(cancel_futures=True)  # an interruption does not wait for all the films
+    views = map_films(
+        lambda path: view_film(predictor, manifest.root, rows[path]), inputs.paths, "robustness" if progress else None
+    )
     return robustness_figures(inputs, views, resamples)
 
 

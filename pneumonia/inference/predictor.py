@@ -1,7 +1,6 @@
 """From radiographs to predictions: one path for command line, server, evaluation and page."""
 
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +15,7 @@ from pneumonia.inference.heatmap import render_heatmap
 from pneumonia.inference.input_check import InputCheck, check_inputs
 from pneumonia.inference.prediction import Prediction
 from pneumonia.inference.typicality import load_typicality
+from pneumonia.parallel import map_films
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -98,5 +98,4 @@ def read_many(predictor: Predictor, paths: Sequence[Path]) -> list[Radiograph | 
         except ImageError as error:
             return error
 
-    with ThreadPoolExecutor() as pool:
-        return list(pool.map(read, paths))
+    return map_films(read, paths)
