@@ -1,4 +1,4 @@
-"""Augmentation on whole batches: geometry, contrast, resolution, blur and noise, each image its own."""
+"""Augmentation on whole batches: geometry, exposure, resolution, blur and noise, each image its own."""
 
 import math
 
@@ -29,6 +29,10 @@ class RadiographAugmentation(nn.Module):
         lowest_resolution: smallest such resolution, as a part of the image's.
         sharpen: probability that an image is sharpened (unsharp mask) instead.
         noise: largest standard deviation of additive Gaussian noise, in gray levels.
+        spectrum: probability that an image takes over a part, drawn from 0 to 1, of the amplitudes of another one's
+            Fourier transform and keeps its own phases (Xu et al. 2021, "A Fourier-based Framework for Domain
+            Generalization", equation 5): what is sharp, blurred or bright is then no sign of a class.
+        shade: largest exponent of a smooth field that brightens some regions and darkens others; 0 is none.
         keep: probability that an image stays as it is. A network that never saw plain films in training says other
             probabilities of them: its normalisation layers know only the statistics of augmented ones.
     """
@@ -46,6 +50,8 @@ class RadiographAugmentation(nn.Module):
         lowest_resolution: float = 0.35,
         sharpen: float = 0.2,
         noise: float = 12.0,
+        spectrum: float = 0.0,
+        shade: float = 0.0,
         keep: float = 0.0,
     ) -> None:
         super().__init__()
@@ -53,6 +59,7 @@ class RadiographAugmentation(nn.Module):
         self.gamma, self.contrast = gamma, contrast
         self.resolution, self.lowest_resolution, self.sharpen = resolution, lowest_resolution, sharpen
         self.noise, self.keep = noise, keep
+        self.spectrum, self.shade = spectrum, shade
         self._bank: Tensor | None = None
 
     @torch.no_grad()
@@ -60,7 +67,12 @@ class RadiographAugmentation(nn.Module):
         """Images (N, 1, H, W), uint8 or float gray levels 0..255; returns float32 of the same shape and range."""
         plain = images.float()
         varied = self._resample(self._tone(plain, generator), generator)
-        varied = self._add_noise(self._vary_resolution(varied, generator), generator)
+        varied = self._vary_resolution(varied, generator)
+        if self.spectrum:
+            varied = self._mix_spectra(varied, generator)
+        if self.shade:
+            varied = self._shade(varied, generator)
+        varied = self._add_noise(varied, generator)
         return torch.where(_unit(len(plain), generator, plain.device) < self.keep, plain, varied)
 
     def _tone(self, images: Tensor, generator: torch.Generator) -> Tensor:
@@ -108,6 +120,24 @@ class RadiographAugmentation(nn.Module):
             weight = torch.where((kind[changed] < self.resolution).view(-1, 1, 1, 1), 1.0, -amount[changed])
             images[changed] = torch.lerp(originals, blurred, weight)
         return images
+
+    def _mix_spectra(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        """Phases of each image, amplitudes between its own and those of another of the batch."""
+        count, device = len(images), images.device
+        order = torch.randperm(count, generator=generator).to(device)
+        share = _unit(count, generator, device)
+        share = torch.where(_unit(count, generator, device) < self.spectrum, share, 0.0)
+        transformed = torch.fft.rfft2(images)
+        amplitude = transformed.abs()
+        mixed = torch.polar(torch.lerp(amplitude, amplitude[order], share), transformed.angle())
+        return torch.fft.irfft2(mixed, s=images.shape[-2:]).clamp_(0, 255)
+
+    def _shade(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        """Times the exponential of a smooth random field."""
+        count, _, height, width = images.shape
+        coarse = 2 * torch.rand(count, 1, 4, 4, generator=generator).to(images.device) - 1
+        field = F.interpolate(coarse, size=(height, width), mode="bicubic", align_corners=True)
+        return images.mul_(field.mul_(self.shade).exp_()).clamp_(0, 255)
 
     def _add_noise(self, images: Tensor, generator: torch.Generator) -> Tensor:
         """Gaussian noise cut from a bank made once: drawing it anew each step would cost more than all the rest."""

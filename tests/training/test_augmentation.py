@@ -22,6 +22,8 @@ NEUTRAL: dict[str, Any] = {
     "resolution": 0.0,
     "sharpen": 0.0,
     "noise": 0.0,
+    "spectrum": 0.0,
+    "shade": 0.0,
 }
 STRONG: dict[str, Any] = {
     "rotation": 20.0,
@@ -34,6 +36,8 @@ STRONG: dict[str, Any] = {
     "resolution": 1.0,
     "sharpen": 1.0,
     "noise": 30.0,
+    "spectrum": 1.0,
+    "shade": 0.5,
 }
 
 
@@ -72,7 +76,7 @@ def test_every_knob_does_something_by_itself(films: Tensor, augment: Augment, kn
     assert (changed - films.float()).abs().amax(dim=(1, 2, 3)).mean() > 1
 
 
-@pytest.mark.parametrize("knob", [knob for knob in NEUTRAL if knob != "flip"])
+@pytest.mark.parametrize("knob", [knob for knob in NEUTRAL if knob not in ("flip", "spectrum")])
 def test_every_knob_treats_each_film_in_its_own_way(films: Tensor, augment: Augment, knob: str) -> None:
     same = films[:1].expand(8, -1, -1, -1)
     changed = augment(same, **{knob: 0.5 if knob in ("resolution", "sharpen") else STRONG[knob]})
@@ -105,6 +109,23 @@ def test_gamma_and_contrast_keep_the_order_of_gray_levels(augment: Augment) -> N
     ramp = torch.arange(256, dtype=torch.float32).view(1, 1, 16, 16).expand(8, -1, -1, -1)
     toned = augment(ramp, gamma=2.0, contrast=0.4).flatten(1)
     assert (toned.diff(dim=1) >= -0.1).all()
+
+
+def test_spectra_change_amplitudes_and_keep_phases(films: Tensor, augment: Augment) -> None:
+    gray = films.float() / 4 + 96  # far from black and white, where the result would be clipped
+    varied = augment(gray, spectrum=1.0)
+    before, after = torch.fft.rfft2(gray), torch.fft.rfft2(varied)
+    strong = before.abs() > 50
+    assert torch.cos(after.angle() - before.angle())[strong].min() > 0.999
+    assert not torch.allclose(after.abs()[strong], before.abs()[strong], rtol=0.05)
+
+
+def test_shade_is_smooth_and_within_its_range(augment: Augment) -> None:
+    flat = torch.full((8, 1, 48, 40), 100.0)
+    shade = augment(flat, shade=0.5).div(100).log()
+    assert shade.abs().max() < 0.75  # a curve through the field's knots leaves their range a little
+    assert shade.diff(dim=-1).abs().max() < 0.15
+    assert shade.amax((1, 2, 3)).sub(shade.amin((1, 2, 3))).min() > 0.2
 
 
 @settings(max_examples=30)
