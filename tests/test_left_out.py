@@ -2,13 +2,14 @@
 
 import argparse
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from benchmarks.left_out import judge, table
-from pneumonia.data.manifest import scan_tree
+from benchmarks.left_out import FIFTHS, judge, pattern_of, table
+from pneumonia.data.manifest import Manifest, Row, scan_tree
 from pneumonia.data.splits import assign_splits
 from pneumonia.training.cli import main
 
@@ -48,3 +49,13 @@ def test_the_table_has_a_row_for_each_series(judged: dict[str, object]) -> None:
     lines = table(results).splitlines()
     assert [line.split(" | ")[2] for line in lines[2:]] == ["NORMAL2", "IM"]
     assert len({line.count("|") for line in lines}) == 1
+
+
+def test_fifths_share_out_both_series_in_the_order_of_their_numbers() -> None:
+    names = [f"IM-{number:04}" for number in range(95, 120)] + [
+        f"NORMAL2-IM-{number:04}" for number in range(990, 1015)
+    ]
+    rows = [Row(f"train/NORMAL/{name}-0001.jpeg", "train", "NORMAL", name, "", 8, 8, "") for name in reversed(names)]
+    manifest = Manifest(Path(), tuple(rows), synthetic=False)
+    parts = [[name for name in names if re.match(pattern_of(fifth, manifest), name)] for fifth in FIFTHS]
+    assert parts == [names[5 * place : 5 * place + 5] + names[25 + 5 * place : 30 + 5 * place] for place in range(5)]
