@@ -108,7 +108,7 @@ def _ranks(scores: Floats) -> Floats:
 
 
 def train(name: str, variant: dict[str, Any], settings: argparse.Namespace) -> Path:
-    """Run `pneumonia fit`, or go on with it; returns the folder. A `config` of the variant's own takes no options."""
+    """Run `pneumonia fit`, or go on with it; returns the folder. `base` does not change a variant's own `config`."""
     folder: Path = settings.work / "runs" / name
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / ".lock"):  # several variants may judge one run
@@ -119,7 +119,7 @@ def train(name: str, variant: dict[str, Any], settings: argparse.Namespace) -> P
 def _train(folder: Path, variant: dict[str, Any], settings: argparse.Namespace) -> None:
     if not (folder / ".complete").is_file():
         config = variant.get("config")
-        options = {} if config else {**settings.base, **variant.get("options", {})}
+        options = {**({} if config else settings.base), **variant.get("options", {})}
         words = [f"--{key}={value if isinstance(value, str) else json.dumps(value)}" for key, value in options.items()]
         command = [
             *(sys.executable, "-m", "pneumonia", "fit", "--config", str(config or settings.config), *words),
