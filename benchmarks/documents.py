@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from benchmarks import engines, left_out
+from benchmarks import engines, left_out, own_films
 from benchmarks.serving_table import serving_block
 from benchmarks.study import table
 from pneumonia.bundle import REFERENCE, Bundle, load_bundle
@@ -29,6 +29,7 @@ def blocks() -> dict[str, tuple[str, str]]:
         "docs/robustness.md": ("robustness", _robustness(bundle)),
         "docs/serving.md": ("serving", serving_block(_kept("serving"))),
         "docs/page.md": ("page", _page(_kept("page"))),
+        "docs/evaluation.md": ("own-films", own_films.table(_kept("own-films"))),
         "docs/study.md": ("study", table(_kept("study"))),
         "docs/engines.md": ("engines", _engines(_kept("engines"))),
     }

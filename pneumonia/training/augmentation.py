@@ -130,7 +130,8 @@ class RadiographAugmentation(nn.Module):
         transformed = torch.fft.rfft2(images)
         amplitude = transformed.abs()
         mixed = torch.polar(torch.lerp(amplitude, amplitude[order], share), transformed.angle())
-        return torch.fft.irfft2(mixed, s=images.shape[-2:]).clamp_(0, 255)
+        back: Tensor = torch.fft.irfft2(mixed, s=images.shape[-2:])
+        return back.clamp_(0, 255)
 
     def _shade(self, images: Tensor, generator: torch.Generator) -> Tensor:
         """Times the exponential of a smooth random field."""
