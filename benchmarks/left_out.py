@@ -55,9 +55,11 @@ def pattern_of(part: str, manifest: Manifest) -> str:
     return f"(?:{'|'.join(sorted(patients))})$"
 
 
-def measure(name: str, variant: dict[str, Any], series: str, settings: argparse.Namespace) -> dict[str, Any]:
-    """What `judge` says of a variant that was trained without a series."""
-    options = {**variant.get("options", {}), "data.leave_out": pattern_of(series, scan_tree(settings.data))}
+def measure(
+    name: str, variant: dict[str, Any], series: str, pattern: str, settings: argparse.Namespace
+) -> dict[str, Any]:
+    """What `judge` says of a variant that was trained without a series, the patients of a pattern."""
+    options = {**variant.get("options", {}), "data.leave_out": pattern}
     result = judge(train(f"{name}-without-{series}", {**variant, "options": options}, settings), settings)
     print(f"{name} without {series}: {result}", flush=True)
     return result
@@ -137,9 +139,11 @@ def main() -> None:
     settings = parser.parse_args()
     study, chosen = begin(settings)
     settings.rules, variants = study["rules"], study["variants"]
+    manifest = scan_tree(settings.data)
+    patterns = {series: pattern_of(series, manifest) for series in settings.series}
     with ThreadPoolExecutor(settings.parallel) as pool:
         runs = list(itertools.product(chosen, settings.series))
-        made = list(pool.map(lambda run: measure(run[0], chosen[run[0]], run[1], settings), runs))
+        made = list(pool.map(lambda run: measure(run[0], chosen[run[0]], run[1], patterns[run[1]], settings), runs))
     results = _measured(settings.output, variants)
     for (name, series), one in zip(runs, made, strict=True):
         results.setdefault(name, {"what": variants[name]["what"], "series": {}})["series"][series] = one
