@@ -1,8 +1,10 @@
-"""What a site gains by fitting the operating point on its own films, and how many films that takes.
+"""What a site gains by `pneumonia recalibrate` on its own films, and how many films that takes.
 
-Reads the folder that `pneumonia evaluate` wrote. Patients are drawn until there are as many films as asked for; the
-offset of the log-odds and the threshold are fitted on them, and the figures are those of the other patients' films;
-again and again. Nothing of it enters a bundle: it tells the place of a threshold from what a network can't tell apart.
+Reads the folder that `pneumonia evaluate` wrote. Patients are drawn until there are as many films as asked for; offset
+and threshold are fitted on them as `recalibrate` fits them, and the figures are those of the other patients' films;
+again and again. It tells the place of a threshold from what a network can't tell apart. Beside the calibration error
+after an offset stands that after an offset and a slope (Platt 1999, "Probabilistic Outputs for Support Vector
+Machines", with his targets): what a second number would bring.
 
     python -m benchmarks.own_films artifacts/reports/reference
 """
@@ -10,25 +12,26 @@ again and again. Nothing of it enters a bundle: it tells the place of a threshol
 import argparse
 import csv
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import brentq
+from scipy.optimize import minimize
 from scipy.special import expit, logit
 
 from pneumonia.data.manifest import parse_name
 from pneumonia.errors import DataError
 from pneumonia.evaluation.metrics import accuracy, ece, sensitivity, specificity
+from pneumonia.evaluation.operating_point import fit_offset
 from pneumonia.evaluation.thresholds import fit_threshold
 from pneumonia.evaluation.weighted import Floats
 from pneumonia.files import write_json
 
 FIGURES = ("accuracy", "sensitivity", "specificity", "ece")
 
-# Log-odds by which an offset may move a film: beyond it, all films are of one class.
-_FARTHEST = 60.0
+_SLOPE_TOO = "ece_slope_too"
 
 Labels = NDArray[np.int64]
 
@@ -42,12 +45,17 @@ def read_predictions(path: Path) -> tuple[Labels, Floats, NDArray[np.str_]]:
     return labels, np.array([float(row["probability"]) for row in rows]), patients
 
 
-def fit_offset(labels: Labels, log_odds: Floats) -> float:
-    """What has to be added to log-odds (n,) so that their probabilities sum to the number of PNEUMONIA films.
+def fit_slope_too(labels: Labels, log_odds: Floats) -> tuple[float, float]:
+    """(slope, offset) of log-odds (n,) that are likeliest for Platt's targets of the labels (n,)."""
+    positives, negatives = int(labels.sum()), int((1 - labels).sum())
+    targets = np.where(labels == 1, (positives + 1) / (positives + 2), 1 / (negatives + 2))
 
-    That is the likeliest offset: the slope of the log-likelihood is the difference of the two.
-    """
-    return float(brentq(lambda offset: expit(log_odds + offset).mean() - labels.mean(), -_FARTHEST, _FARTHEST))
+    def loss(fitted: Floats) -> float:
+        odds = fitted[0] * log_odds + fitted[1]
+        return float((np.logaddexp(0, odds) - targets * odds).mean())
+
+    slope, offset = minimize(loss, [1.0, fit_offset(labels, log_odds)], method="BFGS").x
+    return float(slope), float(offset)
 
 
 def draw(labels: Labels, patients: NDArray[np.str_], films: int, rng: np.random.Generator) -> NDArray[np.bool_]:
@@ -64,29 +72,37 @@ def measure(
     labels: Labels,
     probabilities: Floats,
     patients: NDArray[np.str_],
-    rule: str,
+    rules: Sequence[str],
     films: int,
     repeats: int,
     seed: int = 0,
-) -> dict[str, Any]:
-    """Mean of each figure over `repeats` draws, and between what 95 of 100 draws are.
+) -> list[dict[str, Any]]:
+    """A row a rule: the mean of each figure over `repeats` draws, and between what 95 of 100 draws are.
 
     Raises `DataError` where so many films are asked for that those left would be none, or of one class.
     """
     rng = np.random.default_rng(seed)
     log_odds = logit(np.clip(probabilities, np.finfo(float).tiny, 1 - np.finfo(float).epsneg))
-    rows = []
+    drawn: list[list[tuple[float, ...]]] = [[] for _ in rules]
     for _ in range(repeats):
         own = draw(labels, patients, films, rng)
         if len(set(labels[~own])) < 2:
             raise DataError(f"Of {len(labels)} films, {films} leave no others of both classes; ask for fewer.")
         moved = expit(log_odds + fit_offset(labels[own], log_odds[own]))
-        rows.append(_figures(labels[~own], moved[~own], fit_threshold(labels[own], moved[own], rule)))
-    values = np.array(rows)
+        slope, offset = fit_slope_too(labels[own], log_odds[own])
+        other = ece(labels[~own], expit(slope * log_odds + offset)[~own])
+        for row, rule in zip(drawn, rules, strict=True):
+            threshold = fit_threshold(labels[own], moved[own], rule)
+            row.append((*_figures(labels[~own], moved[~own], threshold), other))
+    return [{"rule": rule, "films": films, **_summary(row)} for rule, row in zip(rules, drawn, strict=True)]
+
+
+def _summary(draws: list[tuple[float, ...]]) -> dict[str, dict[str, float]]:
+    values = np.array(draws)
     low, high = np.percentile(values, [2.5, 97.5], axis=0)
     return {
         name: {"value": float(mean), "low": float(least), "high": float(most)}
-        for name, mean, least, most in zip(FIGURES, values.mean(axis=0), low, high, strict=True)
+        for name, mean, least, most in zip((*FIGURES, _SLOPE_TOO), values.mean(axis=0), low, high, strict=True)
     }
 
 
@@ -97,11 +113,15 @@ def _figures(labels: Labels, probabilities: Floats, threshold: float) -> tuple[f
 
 def table(report: dict[str, Any]) -> str:
     """Markdown: the bundle as it is, then a row for each rule and number of films."""
-    lines = ["| fitted on | rule | accuracy | sensitivity | specificity | ECE |", "|" + " --- |" * 6]
+    head = ["fitted on", "rule", "accuracy", "sensitivity", "specificity", "ECE", "ECE, slope too"]
+    lines = [f"| {' | '.join(head)} |", "|" + " --- |" * len(head)]
     shipped = " | ".join(f"{report['shipped'][name]:.3f}" for name in FIGURES)
-    lines.append(f"| patients held out of train | as shipped | {shipped} |")
+    lines.append(f"| patients held out of train | as shipped | {shipped} | |")
     for row in report["rows"]:
-        cells = (f"{row[name]['value']:.3f} ({row[name]['low']:.3f}-{row[name]['high']:.3f})" for name in FIGURES)
+        cells = [
+            f"{row[name]['value']:.3f} ({row[name]['low']:.3f}-{row[name]['high']:.3f})"
+            for name in (*FIGURES, _SLOPE_TOO)
+        ]
         lines.append(f"| {row['films']} films | `{row['rule']}` | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
@@ -117,17 +137,16 @@ def main() -> None:
     settings = parser.parse_args()
     labels, probabilities, patients = read_predictions(settings.folder / "predictions.csv")
     evaluated = json.loads((settings.folder / "report.json").read_text(encoding="utf-8"))
+    measured = [
+        measure(labels, probabilities, patients, settings.rules, films, settings.repeats) for films in settings.films
+    ]
     report = {
         "bundle": f"{evaluated['model']['name']}:{evaluated['model']['version']}",
         "split": evaluated["split"],
         "n": len(labels),
         "repeats": settings.repeats,
         "shipped": dict(zip(FIGURES, _figures(labels, probabilities, evaluated["threshold"]), strict=True)),
-        "rows": [
-            {"rule": rule, "films": films} | measure(labels, probabilities, patients, rule, films, settings.repeats)
-            for rule in settings.rules
-            for films in settings.films
-        ],
+        "rows": [row for of_one_rule in zip(*measured, strict=True) for row in of_one_rule],
     }
     print(table(report))
     if settings.output is not None:

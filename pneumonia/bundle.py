@@ -73,6 +73,12 @@ class Bundle:
         return f"{self.name}:{self.version}"
 
     @property
+    def recalibration(self) -> dict[str, Any] | None:
+        """What `pneumonia recalibrate` recorded, if its operating point was fitted on films from elsewhere."""
+        recorded: dict[str, Any] | None = self.provenance.get("recalibration")
+        return recorded
+
+    @property
     def synthetic(self) -> bool:
         """Whether it was trained on phantoms: then it means nothing for people."""
         return bool(self.provenance.get("synthetic", False))
@@ -90,8 +96,19 @@ def graph_version(graph: Path, operating_point: OperatingPoint, quantized: Path 
     With the same engine, that is: another runtime, or another of the bundle's graphs, rounds otherwise.
     """
     graphs = [graph] if quantized is None else [graph, quantized]
-    content = "".join(map(sha256_of, graphs)) + json.dumps(asdict(operating_point), sort_keys=True)
+    point = asdict(operating_point)
+    if not operating_point.offset:
+        del point["offset"]  # as of bundles that were made before there was one
+    content = "".join(map(sha256_of, graphs)) + json.dumps(point, sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()[:12]
+
+
+def same_network(one: Bundle, other: Bundle) -> bool:
+    """Whether their log-odds differ by the offset of the operating point alone, for any film."""
+    alike = graph_version(one.graph, one.operating_point, one.quantized_graph) == graph_version(
+        other.graph, one.operating_point, other.quantized_graph
+    )
+    return alike and one.operating_point.temperature == other.operating_point.temperature
 
 
 def write_bundle(bundle: Bundle) -> None:

@@ -7,7 +7,7 @@ from pneumonia import DISCLAIMER
 from pneumonia.bundle import CARD, Bundle
 from pneumonia.evaluation.conformal import in_percent
 from pneumonia.files import atomic_write
-from pneumonia.provenance import describe_reproducibility
+from pneumonia.provenance import describe_recalibration, describe_reproducibility
 
 _NAMES = {
     "auroc": "AUROC",
@@ -22,6 +22,7 @@ _NAMES = {
 }
 
 _OF_PARTS = ("auroc", "accuracy", "sensitivity", "specificity")
+_OF_DECISIONS = ("accuracy", "sensitivity", "specificity", "ece")
 _OF_VIEWS = ("auroc", "sensitivity", "specificity", "ece")
 
 
@@ -35,7 +36,6 @@ def render_card(bundle: Bundle) -> str:
     """Markdown of the card."""
     provenance, data = bundle.provenance, bundle.provenance.get("data", {})
     git = provenance.get("git", {})
-    point = bundle.operating_point
     network = provenance.get("model", {}).get("network", {})
     return f"""# Model card: {bundle.name}
 
@@ -62,20 +62,16 @@ Age (children only), pathogen (bacteria, virus), resolution and sharpness of the
 and severity are not recorded in the data and could not be studied.
 
 ## Metrics
-Probability is temperature-scaled (T = {point.temperature:.3f}); at {point.threshold:.3f} or above a film is called
-pneumonia. The threshold follows the rule `{point.rule}` on patients held out of train, whose films are seen as they are
-and augmented. Prediction sets are class-conditional conformal sets, calibrated on these patients' films as they are, at
-a coverage of {in_percent(point.coverage)}. Intervals are
-95%, by bootstrap over patients.
+{_metrics(bundle)}
 
 ## Evaluation data
-{_evaluation_data(bundle.metrics)}
+{_evaluation_data(bundle)}
 
 ## Training data
 {_training_data(bundle, data)}
 
 ## Quantitative analyses
-{_analyses(bundle.metrics)}
+{_analyses(bundle)}
 
 ## Ethical considerations
 Labels come from one hospital; a number is no diagnosis. Patients' data are not in the bundle: it holds weights,
@@ -112,13 +108,58 @@ def figures_table(columns: Mapping[str, Mapping[str, Any]], metrics: Iterable[st
     return "\n".join(lines)
 
 
-def _evaluation_data(metrics: Mapping[str, Any]) -> str:
+def _metrics(bundle: Bundle) -> str:
+    point, recalibration = bundle.operating_point, bundle.recalibration
+    if recalibration:
+        return f"""Recalibrated {describe_recalibration(recalibration)}, by `pneumonia recalibrate`.
+
+Probability is temperature-scaled (T = {point.temperature:.3f}, as before), with an offset of {point.offset:+.3f} of
+the log-odds; at {point.threshold:.3f} or above a film is called pneumonia. Offset, threshold (rule `{point.rule}`) and
+prediction sets (class-conditional conformal sets at a coverage of {in_percent(point.coverage)}) were fitted on these
+films, at their share of pneumonia; network and input check are as they were. Intervals are 95%, by bootstrap over
+patients."""
+    return f"""Probability is temperature-scaled (T = {point.temperature:.3f}); at {point.threshold:.3f} or above a \
+film is called
+pneumonia. The threshold follows the rule `{point.rule}` on patients held out of train, whose films are seen as they are
+and augmented. Prediction sets are class-conditional conformal sets, calibrated on these patients' films as they are, at
+a coverage of {in_percent(point.coverage)}. Intervals are
+95%, by bootstrap over patients."""
+
+
+def recalibration_table(recalibration: Mapping[str, Any]) -> str:
+    """Markdown of what `pneumonia recalibrate` recorded: the figures of its films before and after."""
+    before, after = recalibration["before"], recalibration["after"]
+    rows = {_NAMES[key]: (before[key], after[key]) for key in _OF_DECISIONS}
+    rows |= {
+        f"The set holds the film's class, {name}": (before["covered"][name], after["covered"][name])
+        for name in before["covered"]
+    }
+    lines = [f"| | {recalibration['source']} | recalibrated |", "| --- | --- | --- |"]
+    lines += [f"| {name} | {_cell(one)} | {_cell(other)} |" for name, (one, other) in rows.items()]
+    return "\n".join(lines)
+
+
+def _recalibration(recalibration: Mapping[str, Any] | None) -> str:
+    if not recalibration:
+        return ""
+    return f"""The figures of validation above are of films that chose the operating point, and flatter it. Here each
+patient's films are decided by what was fitted on the others', in {recalibration["folds"]} folds.
+
+{recalibration_table(recalibration)}
+
+{recalibration["gained"]} films are called right by the recalibrated bundle alone, {recalibration["lost"]} by \
+{recalibration["source"]} alone. The input check turns away {recalibration["refused"]} of {recalibration["films"]}."""
+
+
+def _evaluation_data(bundle: Bundle) -> str:
     kinds = {
-        "validation": "patients held out of train, on whom temperature, threshold and sets were fitted",
+        "validation": "those of the recalibration, on which offset, threshold and sets were fitted"
+        if bundle.recalibration
+        else "patients held out of train, on whom temperature, threshold and sets were fitted",
         "test": "the official test folder, which chose nothing",
     }
     lines = []
-    for split, figures in metrics.items():
+    for split, figures in bundle.metrics.items():
         engine = f"; engine {figures['engine']}" if "engine" in figures else ""
         lines.append(
             f"- {split}: {figures.get('n', '?')} films, {kinds.get(split, 'as its name says')}; manifest "
@@ -143,11 +184,12 @@ def _training_data(bundle: Bundle, data: Mapping[str, Any]) -> str:
     )
 
 
-def _analyses(metrics: Mapping[str, Any]) -> str:
+def _analyses(bundle: Bundle) -> str:
+    metrics = bundle.metrics
     if not metrics:
         return "Not measured yet."
     columns = {f"{split} (n = {figures.get('n', '?')})": figures for split, figures in metrics.items()}
-    sections = [figures_table(columns)]
+    sections = [figures_table(columns), *_section("Recalibration", _recalibration(bundle.recalibration))]
     for split, figures in metrics.items():
         sections += [
             *_section(f"Parts of {split}", _parts_table(figures.get("subgroups", {}))),

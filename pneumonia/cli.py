@@ -28,6 +28,7 @@ COMMANDS = {
     "predict": Command("probabilities of a checkpoint, as CSV", _TRAINING, "train"),
     "export": Command("checkpoint to bundle, checked and calibrated", "pneumonia.export:main", "train"),
     "evaluate": Command("report of a bundle on a split, with intervals", "pneumonia.evaluation.command:main"),
+    "recalibrate": Command("bundle with its operating point fitted on your own films", "pneumonia.recalibration:main"),
     "classify": Command("predictions for files, of a bundle or a server", "pneumonia.inference.command:main"),
     "registry": Command("push, list, pull and promote bundles", "pneumonia.registry.command:main"),
     "serve": Command("HTTP API (and page, with --demo)", "pneumonia.serving.command:main", "serve"),

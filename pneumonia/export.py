@@ -30,16 +30,10 @@ from pneumonia.data.splits import Splits, recorded_splits
 from pneumonia.engine_measurement import describe_engines, measure_engines
 from pneumonia.errors import BundleError, ConfigError, DataError
 from pneumonia.evaluation.agreement import AgreementLimits
-from pneumonia.evaluation.conformal import check_coverage, cross_coverage
-from pneumonia.evaluation.held_out import HeldOut, collect_held_out
-from pneumonia.evaluation.intervals import bootstrap_intervals
-from pneumonia.evaluation.operating_point import (
-    OperatingPoint,
-    calibrated_probabilities,
-    fit_operating_point,
-    positive_probability,
-)
+from pneumonia.evaluation.conformal import check_coverage
+from pneumonia.evaluation.operating_point import fit_operating_point, positive_probability
 from pneumonia.evaluation.thresholds import parse_rule
+from pneumonia.evaluation.validation import validation_answers, validation_figures
 from pneumonia.files import atomic_directory
 from pneumonia.folding import fold_pooled_convolutions
 from pneumonia.inference.engine import OUTPUTS, Engine, OnnxRuntimeEngine, run_in_batches
@@ -199,8 +193,9 @@ def export_bundle(options: ExportOptions) -> Bundle:
         answered = logits[0]
         if options.quantize:
             bundle, answered = _quantize(bundle, classifier.augmentation, train, held_out, options.limits)
-        _answers(answered, held_out, point).save(directory / VALIDATION)
-        figures = _figures(answered, held_out, point, classes)
+        rows = held_out.manifest.rows
+        validation_answers(answered, rows, point).save(directory / VALIDATION)
+        figures = validation_figures(answered, rows, point, classes)
         bundle = replace(bundle, metrics={"validation": {**figures, "engine": choose_engine(bundle).name}})
         bundle = replace(bundle, provenance={**bundle.provenance, "probes": record_probes(bundle)})
         write_card(bundle)
@@ -322,41 +317,12 @@ def _quantize(
     views = [films, *augmented_views(augmentation, films, 1)]
     made = quantize_graph(bundle.graph, bundle.directory / QUANTIZED_GRAPH, np.concatenate(views))
     measured = measure_engines(bundle, held_out.images, (held_out.classes > 0).astype(np.int64))
+    faults = limits.exceeded(measured["int8"].agreement)
+    if faults:
+        raise BundleError(
+            f"int8 answers otherwise than fp32: {'; '.join(faults)}. Calibrate on other films, allow more "
+            "(`pneumonia export --help`), or leave out --quantize."
+        )
     engines = describe_engines(measured, limits, made)
     version = graph_version(bundle.graph, bundle.operating_point, bundle.quantized_graph)
     return replace(bundle, engines=engines, version=version), measured[engines["order"][0]].outputs.logits
-
-
-def _answers(logits: "NDArray[np.float32]", held_out: _Films, point: OperatingPoint) -> HeldOut:
-    return collect_held_out(
-        (held_out.classes > 0).astype(np.int64),
-        positive_probability(logits, point.temperature),
-        [row.patient for row in held_out.manifest.rows],
-        [row.sha256 for row in held_out.manifest.rows],
-    )
-
-
-def _figures(
-    logits: "NDArray[np.float32]", held_out: _Films, point: OperatingPoint, classes: tuple[str, ...]
-) -> dict[str, Any]:
-    """The metrics of the films as they are, with their intervals.
-
-    `cross_coverage` is what sets calibrated on one half of these patients cover of each class in the other half.
-    """
-    patients = [row.patient for row in held_out.manifest.rows]
-    intervals = bootstrap_intervals(
-        (held_out.classes > 0).astype(np.int64),
-        positive_probability(logits, point.temperature),
-        point.threshold,
-        patients,
-    )
-    covered = cross_coverage(
-        calibrated_probabilities(logits, point.temperature), held_out.classes, patients, point.coverage
-    )
-    return {
-        "n": len(held_out.classes),
-        **{name: interval.as_json() for name, interval in intervals.items()},
-        "cross_coverage": {
-            name: None if np.isnan(share) else share for name, share in zip(classes, covered, strict=True)
-        },
-    }

@@ -68,8 +68,8 @@ def reproducibility(provenance: Mapping[str, Any]) -> dict[str, Any]:
     """`reproducible`, and the `reasons` why not, of what a bundle records of its making.
 
     It is when code and data are known and unchanged: `git` of the run and `export.git` name a commit and were not
-    dirty, `data_version` says that the films are those of data.dvc (`pneumonia.data.version`), and the network and its
-    first weights come with the package.
+    dirty, `data_version` says that the films are those of data.dvc (`pneumonia.data.version`), the network and its
+    first weights come with the package, and the operating point was not fitted on films from elsewhere.
     """
     export = provenance.get("export", {})
     network = provenance.get("model", {}).get("network", {})
@@ -78,6 +78,7 @@ def reproducibility(provenance: Mapping[str, Any]) -> dict[str, Any]:
         *_of_code(export.get("git", {}), "exported"),
         *_of_data(provenance.get("data_version")),
         *_of_network(network if isinstance(network, Mapping) else {}),
+        *(["its operating point was fitted on other films than data.dvc's"] if "recalibration" in provenance else []),
     ]
     return {"reproducible": not reasons, "reasons": reasons}
 
@@ -90,6 +91,12 @@ def describe_reproducibility(provenance: Mapping[str, Any]) -> str:
     if not recorded["reproducible"]:
         return f"no: {'; '.join(recorded['reasons'])}"
     return f"yes: commit {provenance['git']['commit'][:12]}, data.dvc {provenance['data_version']['tracked']}"
+
+
+def describe_recalibration(recorded: Mapping[str, Any]) -> str:
+    """On what an operating point was fitted anew, in words."""
+    of_classes = ", ".join(f"{count} {name}" for name, count in recorded["classes"].items())
+    return f"from {recorded['source']} on {recorded['films']} films of {recorded['patients']} patients ({of_classes})"
 
 
 def _of_code(git: Mapping[str, Any], done: str) -> list[str]:

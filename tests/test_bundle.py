@@ -56,6 +56,14 @@ def test_a_bundle_can_lie_anywhere_and_under_any_name(bundle_dir: Path, tmp_path
     assert load_bundle(moved).version == load_bundle(str(bundle_dir)).version
 
 
+def _says_the_same(changed: bytes, content: bytes) -> bool:
+    """The seventeenth digit of a number can be another one, and the number the same."""
+    try:
+        return bool(json.loads(changed) == json.loads(content))
+    except ValueError:
+        return False
+
+
 @pytest.mark.parametrize("name", [GRAPH, TYPICALITY, CARD, MANIFEST])
 @pytest.mark.parametrize("mask", [0x01, 0x10, 0xFF])
 def test_one_changed_byte_in_any_file_is_noticed(copied: Path, name: str, mask: int) -> None:
@@ -63,6 +71,8 @@ def test_one_changed_byte_in_any_file_is_noticed(copied: Path, name: str, mask: 
     for position in range(0, len(content), len(content) // 40):
         changed = bytearray(content)
         changed[position] ^= mask
+        if name == MANIFEST and _says_the_same(changed, content):
+            continue
         (copied / name).write_bytes(changed)
         with pytest.raises(BundleError):
             load_bundle(copied)
@@ -146,6 +156,7 @@ def test_a_file_outside_the_bundle_is_not_looked_at(copied: Path, name: str) -> 
         lambda content: content["operating_point"].update(temperature=0),
         lambda content: content["operating_point"].update(temperature="hot"),
         lambda content: content["operating_point"].update(bias=1),
+        lambda content: content["operating_point"].update(offset="high"),
         lambda content: content["operating_point"].update(coverage=1.0),
         lambda content: content["operating_point"].pop("set_thresholds"),
         lambda content: content["operating_point"].update(set_thresholds=0.5),
@@ -175,12 +186,14 @@ POINTS = st.builds(
     rule=st.sampled_from(["youden", "accuracy"]),
     coverage=st.sampled_from([0.9, 0.95]),
     set_thresholds=st.tuples(st.floats(0, 1), st.floats(0, 1)),
+    offset=st.sampled_from([0.0, -1.5]),
 )
 
 
 @given(POINTS, POINTS)
 @example(one := OperatingPoint(1.0, 0.5, "youden", 0.95, (0.3, 0.3)), replace(one, coverage=0.9))
 @example(one, replace(one, set_thresholds=(0.3, 0.4)))
+@example(one, replace(one, offset=0.5))
 def test_the_version_changes_with_the_operating_point_and_only_with_it(
     bundle_dir: Path, one: OperatingPoint, other: OperatingPoint
 ) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy.special import expit
 
-from benchmarks.own_films import draw, fit_offset, measure, read_predictions
+from benchmarks.own_films import draw, fit_slope_too, measure, read_predictions
 from pneumonia.errors import DataError
 from pneumonia.evaluation.metrics import ece, specificity
 
@@ -30,13 +30,10 @@ def test_predictions_are_read_with_their_patients(tmp_path: Path) -> None:
     assert patients.tolist() == ["IM-0001", "person3"]
 
 
-def test_the_offset_is_the_likeliest() -> None:
-    def loss(offset: float) -> float:
-        return float(-np.log(expit(np.where(LABELS == 1, 1, -1) * (LOG_ODDS + offset))).mean())
-
-    offset = fit_offset(LABELS, LOG_ODDS)
-    assert offset == pytest.approx(-3, abs=0.7)
-    assert loss(offset) < min(loss(offset - 0.01), loss(offset + 0.01))
+def test_slope_and_offset_of_many_films_are_those_that_made_them() -> None:
+    slope, offset = fit_slope_too(LABELS, (LOG_ODDS - 3.0) / 2)
+    assert slope == pytest.approx(2, rel=0.25)
+    assert offset == pytest.approx(0, abs=0.7)
 
 
 def test_no_patient_is_on_both_sides_and_both_classes_are_drawn() -> None:
@@ -47,7 +44,9 @@ def test_no_patient_is_on_both_sides_and_both_classes_are_drawn() -> None:
 
 
 def test_films_of_one_s_own_mend_scores_that_were_moved() -> None:
-    found = measure(LABELS, expit(LOG_ODDS), PATIENTS, "youden", films=50, repeats=30)
+    found, other = measure(LABELS, expit(LOG_ODDS), PATIENTS, ["youden", "accuracy"], films=50, repeats=30)
+    assert (found.pop("rule"), found.pop("films")) == ("youden", 50)
+    assert other["ece"] == found["ece"]
     assert found["specificity"]["value"] > specificity(LABELS, expit(LOG_ODDS), 0.5) + 0.1
     assert found["ece"]["value"] < ece(LABELS, expit(LOG_ODDS)) / 2
     for figure in found.values():
@@ -56,4 +55,4 @@ def test_films_of_one_s_own_mend_scores_that_were_moved() -> None:
 
 def test_more_films_than_there_are_is_an_error() -> None:
     with pytest.raises(DataError, match="400 films, 400 leave no others"):
-        measure(LABELS, expit(LOG_ODDS), PATIENTS, "youden", films=400, repeats=1)
+        measure(LABELS, expit(LOG_ODDS), PATIENTS, ["youden"], films=400, repeats=1)

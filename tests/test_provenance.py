@@ -16,6 +16,7 @@ from pneumonia import __version__
 from pneumonia.errors import ConfigError
 from pneumonia.provenance import (
     REVISION_VARIABLE,
+    describe_recalibration,
     describe_reproducibility,
     git_state,
     reproducibility,
@@ -132,6 +133,7 @@ def test_known_code_and_known_data_are_reproducible() -> None:
             {"model": {"network": {"class_path": "pneumonia.models.X", "init_args": {"weights": "mine.pt"}}}},
             "it began with weights from a file",
         ),
+        ({"recalibration": {}}, "its operating point was fitted on other films than data.dvc's"),
     ],
 )
 def test_each_reason_alone_makes_a_bundle_not_reproducible(change: dict[str, Any], reason: str) -> None:
@@ -142,3 +144,9 @@ def test_each_reason_alone_makes_a_bundle_not_reproducible(change: dict[str, Any
 
 def test_of_a_bundle_that_records_nothing_nothing_is_claimed() -> None:
     assert describe_reproducibility({}) == "not recorded"
+
+
+def test_a_recalibration_is_told_with_its_source_and_its_films() -> None:
+    recorded = {"source": "cnn:v1", "films": 50, "patients": 40, "classes": {"NORMAL": 20, "PNEUMONIA": 30}}
+    told = describe_recalibration(recorded)
+    assert told == "from cnn:v1 on 50 films of 40 patients (20 NORMAL, 30 PNEUMONIA)"

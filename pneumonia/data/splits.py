@@ -70,7 +70,12 @@ def assign_splits(manifest: Manifest, validation_fraction: float = 0.15, seed: i
 
 
 def recorded_splits(manifest: Manifest, data: Mapping[str, Any]) -> Splits:
-    """The splits of a run that recorded `ChestXRayDataModule.describe()`; the defaults for what it did not record."""
+    """The splits of a run that recorded `ChestXRayDataModule.describe()`; the defaults for what it did not record.
+
+    A tree without a train folder is test as a whole.
+    """
+    if not any(row.split == "train" for row in manifest.rows):
+        return Splits((), (), tuple(range(len(manifest.rows))))
     return assign_splits(
         manifest, data.get("validation_fraction", 0.15), data.get("split_seed", 0), data.get("leave_out", "")
     )

@@ -42,6 +42,7 @@ def _facts(say: Strings, model: Mapping[str, Any]) -> str:
         "parameters": count_of(say, model.get("parameters")),
         "operating_point": _operating_point(say, point),
         "prediction_sets": _coverage(say, point),
+        "recalibrated": _recalibration(say, mapping_of(provenance.get("recalibration"))),
         "training_data": training,
         "digest": str(data.get("digest") or "")[:12],
         "code": str(mapping_of(provenance.get("git")).get("commit") or "")[:12],
@@ -65,6 +66,11 @@ def _operating_point(say: Strings, point: Mapping[str, Any]) -> str:
     return say(
         "about.called_from_by", threshold=shown, reason=say.find(f"rules.{rule}") or say("about.rule", rule=rule)
     )
+
+
+def _recalibration(say: Strings, recorded: Mapping[str, Any]) -> str:
+    films, source = count_of(say, recorded.get("films")), recorded.get("source")
+    return say("about.recalibrated_on", count=films, source=source) if films and source else ""
 
 
 def _coverage(say: Strings, point: Mapping[str, Any]) -> str:

@@ -13,7 +13,7 @@ from pneumonia import DISCLAIMER
 from pneumonia.bundle import VALIDATION, Bundle, check_replaceable, load_bundle, write_bundle
 from pneumonia.card import write_card
 from pneumonia.data.manifest import Manifest, scan_tree, summarise_failures
-from pneumonia.data.splits import Splits, recorded_splits
+from pneumonia.data.splits import recorded_splits
 from pneumonia.errors import ConfigError, DataError, ImageError
 from pneumonia.evaluation import faithfulness, robustness
 from pneumonia.evaluation.answers import collect_answers
@@ -92,7 +92,7 @@ def predict_split(
     Validation patients are the ones that the bundle's own training held out. Raises `DataError` for a split without
     films, and naming the films that can't be decoded.
     """
-    splits = _splits(bundle, manifest)
+    splits = recorded_splits(manifest, bundle.provenance.get("data", {}))
     indices = splits.named(split)
     rows = [manifest.rows[index] for index in indices]
     trained = {manifest.rows[index].patient for index in splits.train + splits.validation}
@@ -106,6 +106,7 @@ def predict_split(
         shared=np.array([split == "test" and row.patient in trained for row in rows], dtype=np.bool_),
         threshold=bundle.operating_point.threshold,
         temperature=bundle.operating_point.temperature,
+        offset=bundle.operating_point.offset,
         split=split,
         data_digest=manifest.digest,
         synthetic=manifest.synthetic or bundle.synthetic,
@@ -149,7 +150,15 @@ def _recorded(report: dict[str, Any]) -> dict[str, Any]:
 
 
 def _check_held_out(bundle: Bundle, manifest: Manifest) -> None:
-    """What a bundle keeps as its answers for held-out films must be of films that it was not trained on."""
+    """What a bundle keeps as its answers for held-out films must be of films that it was not trained on.
+
+    And of those that its operating point was fitted on.
+    """
+    if bundle.recalibration is not None:
+        raise DataError(
+            f"{bundle.label} keeps its answers for the films that it was recalibrated on; nothing else is recorded as "
+            "its validation. Leave out --record."
+        )
     digest = bundle.provenance.get("data", {}).get("digest")
     if digest != manifest.digest:
         raise DataError(
@@ -157,12 +166,6 @@ def _check_held_out(bundle: Bundle, manifest: Manifest) -> None:
             f"{manifest.digest[:12]}, not {str(digest)[:12]}): which of them it held out is not known, and nothing is "
             "recorded. Name the tree of its training, or leave out --record."
         )
-
-
-def _splits(bundle: Bundle, manifest: Manifest) -> Splits:
-    if not any(row.split == "train" for row in manifest.rows):
-        return Splits((), (), tuple(range(len(manifest.rows))))
-    return recorded_splits(manifest, bundle.provenance.get("data", {}))
 
 
 def _predictions(bundle: Bundle, manifest: Manifest, progress: bool, engine: str) -> list[Prediction]:

@@ -107,8 +107,8 @@ def _areas(predictor: "Predictor", path: "Path", seed: int) -> Floats:
     maps: list[NDArray[np.float32]] = [evidence, *others]
     images = np.stack([image for one in maps for image in _masked(pixels, one)])
     logits = run_in_batches(predictor.engine, images).logits
-    temperature = predictor.bundle.operating_point.temperature
-    of_images = np.stack([positive_probability(logits, temperature), log_odds(logits, temperature)])
+    point = predictor.bundle.operating_point
+    of_images = np.stack([of(logits, point.temperature, point.offset) for of in (positive_probability, log_odds)])
     curves = of_images.reshape(2, len(maps), 2, -1)
     areas: Floats = (curves[..., 1:] + curves[..., :-1]).mean(axis=3) / 2
     by_heatmap, by_random = areas[:, 0], areas[:, 1:].mean(axis=1)

@@ -17,7 +17,7 @@ class EvaluationInput:
 
     `paths` are relative to the data tree; `labels` (n,) 0 NORMAL or 1 PNEUMONIA; `probabilities` (n,) the calibrated
     probability of PNEUMONIA; `patients` one name a film; `pathogens` bacteria, virus or empty; `shared` (n,) whether
-    the film's patient occurs in train as well. `temperature` and `threshold` are the operating point's,
+    the film's patient occurs in train as well. `temperature`, `offset` and `threshold` are the operating point's,
     `data_digest` the manifest's, `model` has `name` and `version`, and `engine` where it is known. `sizes` are (width,
     height) in pixels; `answers` what was answered beside the probability; `digests` the SHA-256 of each file.
 
@@ -39,6 +39,7 @@ class EvaluationInput:
     sizes: Sequence[tuple[int, int]] | None = None
     answers: Answers | None = None
     digests: Sequence[str] | None = None
+    offset: float = 0.0
 
     def __post_init__(self) -> None:
         labels, _ = checked(self.labels, self.probabilities)

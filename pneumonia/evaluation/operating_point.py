@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from pneumonia.errors import ConfigError, DataError
 from pneumonia.evaluation.conformal import check_coverage, fit_set_thresholds, prediction_sets
@@ -16,19 +16,24 @@ DEFAULT_COVERAGE = 0.95
 
 MIN_TEMPERATURE, MAX_TEMPERATURE = 0.05, 20.0
 
-# Halvings of log(1 / temperature): the interval is 6 wide, so that 60 of them reach the precision of a float.
-_HALVINGS = 60
+# Halvings of log(1 / temperature) or of an offset: intervals are 6 to some hundreds wide, so that these many reach the
+# precision of a float.
+_HALVINGS = 64
+# Log-odds at which a probability is 0 or 1 to the precision of a float.
+_CERTAIN = 40.0
 
 
 @dataclass(frozen=True)
 class OperatingPoint:
     """What turns logits into a decision, and by what rules it was fitted.
 
-    `temperature` divides the logits. A film is called PNEUMONIA when its probability is at least `threshold`, which
-    `rule` chose. A class belongs to a film's prediction set when its probability is at least its `set_thresholds`,
-    which hold the `coverage` (see `pneumonia.evaluation.conformal`).
+    `temperature` divides the logits; `offset` is then added to the log-odds of PNEUMONIA: 0 but for a bundle that was
+    recalibrated (`pneumonia.recalibration`). A film is called PNEUMONIA when its probability is at least `threshold`,
+    which `rule` chose. A class belongs to a film's prediction set when its probability is at least its
+    `set_thresholds`, which hold the `coverage` (see `pneumonia.evaluation.conformal`).
 
-    Raises `ConfigError` for a temperature that is not positive, or thresholds or a coverage outside their ranges.
+    Raises `ConfigError` for a temperature that is not positive, an offset that is not finite, or thresholds or a
+    coverage outside their ranges.
     """
 
     temperature: float
@@ -36,9 +41,12 @@ class OperatingPoint:
     rule: str
     coverage: float
     set_thresholds: tuple[float, ...]
+    offset: float = 0.0
 
     def __post_init__(self) -> None:
         _check_temperature(self.temperature)
+        if not math.isfinite(self.offset):
+            raise ConfigError(f"The offset {self.offset} is not a finite number; fit it with `fit_offset`.")
         if not 0 <= self.threshold <= 1:
             raise ConfigError(f"The threshold {self.threshold} is not in [0, 1]; fit it with `fit_threshold`.")
         check_coverage(self.coverage)
@@ -62,12 +70,40 @@ def fit_operating_point(
 
     Raises what `fit_temperature`, `fit_threshold` and `fit_set_thresholds` raise.
     """
-    temperature = fit_temperature(logits, classes)
-    probabilities = calibrated_probabilities(logits, temperature)
-    labels = (np.asarray(classes) > 0).astype(np.int64)
-    threshold = fit_threshold(labels, positive_probability(logits, temperature), rule)
+    return _fit_thresholds(logits, classes, fit_temperature(logits, classes), 0.0, rule, coverage, plain)
+
+
+def refit_operating_point(
+    logits: ArrayLike, classes: ArrayLike, temperature: float, rule: str, coverage: float
+) -> OperatingPoint:
+    """Keep a temperature and fit the offset, the threshold and those of the sets on films from elsewhere.
+
+    `logits` (n, k) and `classes` (n,) as `fit_operating_point` takes them. Of all that could be fitted the offset is
+    what few films can tell ("recalibration in the large": Steyerberg et al. 2004, Statistics in Medicine 23:2567-2586).
+
+    Raises what `fit_offset`, `fit_threshold` and `fit_set_thresholds` raise.
+    """
+    offset = fit_offset(_labels(classes), log_odds(logits, temperature))
+    return _fit_thresholds(logits, classes, temperature, offset, rule, coverage)
+
+
+def _fit_thresholds(
+    logits: ArrayLike,
+    classes: ArrayLike,
+    temperature: float,
+    offset: float,
+    rule: str,
+    coverage: float,
+    plain: int | None = None,
+) -> OperatingPoint:
+    threshold = fit_threshold(_labels(classes), positive_probability(logits, temperature, offset), rule)
+    probabilities = calibrated_probabilities(logits, temperature, offset)
     set_thresholds = fit_set_thresholds(probabilities[:plain], np.asarray(classes)[:plain], coverage)
-    return OperatingPoint(temperature, threshold, rule, coverage, set_thresholds)
+    return OperatingPoint(temperature, threshold, rule, coverage, set_thresholds, offset)
+
+
+def _labels(classes: ArrayLike) -> NDArray[np.int64]:
+    return (np.asarray(classes) > 0).astype(np.int64)
 
 
 @dataclass(frozen=True)
@@ -103,8 +139,8 @@ def decide(logits: ArrayLike, point: OperatingPoint) -> list[Decision]:
     >>> decide([[0.0, 0.5]], point)[0].decided
     False
     """
-    of_classes = calibrated_probabilities(logits, point.temperature)
-    positive = positive_probability(logits, point.temperature)
+    of_classes = calibrated_probabilities(logits, point.temperature, point.offset)
+    positive = positive_probability(logits, point.temperature, point.offset)
     kinds = 1 + of_classes[:, 1:].argmax(axis=1)
     sets = prediction_sets(of_classes, point.set_thresholds)
     return [
@@ -118,20 +154,21 @@ def decide(logits: ArrayLike, point: OperatingPoint) -> list[Decision]:
     ]
 
 
-def calibrated_probabilities(logits: ArrayLike, temperature: float) -> Floats:
+def calibrated_probabilities(logits: ArrayLike, temperature: float, offset: float = 0.0) -> Floats:
     """Softmax of logits (n, k) divided by the temperature: (n, k), rows summing to 1; no logit overflows it.
 
-    Guo et al. (2017), "On Calibration of Modern Neural Networks", section 4.2. Raises `ConfigError` for a temperature
-    that is not positive, `DataError` for logits of another shape or that are not finite.
+    `offset` is added to the log-odds of PNEUMONIA, and leaves the odds among its kinds as they are. Guo et al. (2017),
+    "On Calibration of Modern Neural Networks", section 4.2. Raises `ConfigError` for a temperature that is not
+    positive, `DataError` for logits of another shape or that are not finite.
 
     >>> calibrated_probabilities([[0.0, 2.0]], temperature=2.0).round(3).tolist()
     [[0.269, 0.731]]
     """
     _check_temperature(temperature)
-    return _softmax(_checked_logits(logits) / temperature)
+    return _softmax(_checked_logits(logits) / temperature + offset * _positive(logits))
 
 
-def positive_probability(logits: ArrayLike, temperature: float) -> Floats:
+def positive_probability(logits: ArrayLike, temperature: float, offset: float = 0.0) -> Floats:
     """Probability of PNEUMONIA, (n,): 1 - P(class 0) of logits (n, k), summed so that small ones keep their digits.
 
     Raises what `calibrated_probabilities` raises.
@@ -139,11 +176,11 @@ def positive_probability(logits: ArrayLike, temperature: float) -> Floats:
     >>> positive_probability([[0.0, -100.0]], temperature=1.0).tolist()
     [3.720075976020836e-44]
     """
-    positive: Floats = calibrated_probabilities(logits, temperature)[:, 1:].sum(axis=1)
+    positive: Floats = calibrated_probabilities(logits, temperature, offset)[:, 1:].sum(axis=1)
     return positive.clip(max=1.0)  # a sum of several kinds may round to more
 
 
-def log_odds(logits: ArrayLike, temperature: float) -> Floats:
+def log_odds(logits: ArrayLike, temperature: float, offset: float = 0.0) -> Floats:
     """Of that probability, (n,): log(p / (1 - p)), which does not saturate. Raises what `fit_temperature` raises.
 
     >>> log_odds([[0.0, 100.0]], temperature=2.0).tolist()
@@ -151,8 +188,31 @@ def log_odds(logits: ArrayLike, temperature: float) -> Floats:
     """
     _check_temperature(temperature)
     scores = _checked_logits(logits) / temperature
-    odds: Floats = np.logaddexp.reduce(scores[:, 1:], axis=1) - scores[:, 0]
+    odds: Floats = np.logaddexp.reduce(scores[:, 1:], axis=1) - scores[:, 0] + offset
     return odds
+
+
+def fit_offset(labels: ArrayLike, odds: ArrayLike) -> float:
+    """The offset that minimises the negative log-likelihood of labels (n,) 0 or 1 when added to log-odds (n,).
+
+    With it the probabilities sum to the number of PNEUMONIA films: the slope of the log-likelihood is the difference of
+    the two, and falls from above 0 to below it. Raises `DataError` for columns of other forms, or unless both labels
+    occur.
+
+    >>> round(fit_offset([0, 1, 1, 1], [2.0, 2.0, 2.0, 2.0]), 6)  # from 2 to log(3)
+    -0.901388
+    """
+    truth, values = np.asarray(labels), np.asarray(odds, dtype=np.float64)
+    if truth.ndim != 1 or truth.shape != values.shape or not np.isfinite(values).all():
+        raise DataError(f"Labels {truth.shape} and log-odds {values.shape}: give a label and a finite number a film.")
+    if set(truth.tolist()) != {0, 1}:
+        raise DataError(f"An offset is fitted on films of both labels; these {len(truth)} are not.")
+    # At these ends every film is surely of one class.
+    low, high = -values.max() - _CERTAIN, -values.min() + _CERTAIN
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        low, high = (middle, high) if _sigmoid(values + middle).sum() < truth.sum() else (low, middle)
+    return float(low + high) / 2
 
 
 def fit_temperature(logits: ArrayLike, classes: ArrayLike) -> float:
@@ -189,6 +249,16 @@ def fit_temperature(logits: ArrayLike, classes: ArrayLike) -> float:
         middle = (low + high) / 2
         low, high = (middle, high) if slope(middle) < 0 else (low, middle)
     return math.exp(-(low + high) / 2)
+
+
+def _positive(logits: ArrayLike) -> Floats:
+    """1 for each kind of pneumonia, 0 for NORMAL, (k,)."""
+    return np.append(0.0, np.ones(np.shape(logits)[1] - 1))
+
+
+def _sigmoid(odds: Floats) -> Floats:
+    share: Floats = np.exp(-np.logaddexp(0.0, -odds))
+    return share
 
 
 def _softmax(logits: Floats) -> Floats:

@@ -156,6 +156,7 @@ def _provenance(report: Mapping[str, Any]) -> str:
         "Data": "synthetic phantoms" if report["synthetic"] else "radiographs",
         "Data digest": report["data_digest"],
         "Temperature": f"{report['temperature']:.4f}",
+        **({"Offset of the log-odds": f"{report['offset']:.4f}"} if report["offset"] else {}),
         "Threshold": f"{report['threshold']:.6f}",
         "Bootstrap": f"{report['resamples']:,} resamples of patients, seed {report['seed']}",
     }

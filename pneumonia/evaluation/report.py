@@ -25,8 +25,8 @@ def build_report(
 ) -> dict[str, Any]:
     """Everything that `report.json` holds, ready for strict JSON: None stands for what is undefined.
 
-    `n`, `positives` and `patients` count; each metric is `{"value", "low", "high"}`; `threshold` and `temperature`
-    are the operating point's; `level`, `resamples` and `seed` the bootstrap's; `subgroups` has what
+    `n`, `positives` and `patients` count; each metric is `{"value", "low", "high"}`; `threshold`, `temperature`
+    and `offset` are the operating point's; `level`, `resamples` and `seed` the bootstrap's; `subgroups` has what
     `subgroup_figures` gives. `worst_errors` are up to 20 films that were called wrong, those first whose true label
     was given the least probability. `answer_figures` are there when the inputs have `answers`. The same inputs give the
     same report: there is no date in it.
@@ -47,6 +47,7 @@ def build_report(
         **{name: interval.as_json() for name, interval in intervals.items()},
         "threshold": float(inputs.threshold),
         "temperature": float(inputs.temperature),
+        "offset": float(inputs.offset),
         "level": level,
         "resamples": resamples,
         "seed": seed,

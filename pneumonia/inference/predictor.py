@@ -89,8 +89,10 @@ def _heatmap(radiograph: Radiograph, activation_map: "NDArray[np.float32]") -> b
     return render_heatmap(activation_map, radiograph.width, radiograph.height)
 
 
-def read_many(predictor: Predictor, paths: Sequence[Path]) -> list[Radiograph | ImageError]:
-    """Decode files in parallel; an error takes the place of what can't be decoded."""
+def read_many(
+    predictor: Predictor, paths: Sequence[Path], description: str | None = None
+) -> list[Radiograph | ImageError]:
+    """Decode files in parallel; an error takes the place of what can't be decoded. A `description` shows a bar."""
 
     def read(path: Path) -> Radiograph | ImageError:
         try:
@@ -98,4 +100,4 @@ def read_many(predictor: Predictor, paths: Sequence[Path]) -> list[Radiograph | 
         except ImageError as error:
             return error
 
-    return map_films(read, paths)
+    return map_films(read, paths, description)

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from pneumonia.bundle import Bundle
+from pneumonia.bundle import Bundle, same_network
 from pneumonia.errors import DataError
 from pneumonia.evaluation.held_out import HeldOut, in_common
 from pneumonia.evaluation.paired import PairedAuroc, PairedDecisions, compare_aurocs, compare_decisions
@@ -99,10 +99,15 @@ def _staged_fault(candidate: Bundle, staged: Mapping[str, Any] | None) -> str:
 
 
 def compare_bundles(candidate: Bundle, best: Bundle) -> Comparison:
-    """By the answers for held-out films that both carry. Raises `DataError` when those are not the same films."""
-    return compare_answers(
-        _held_out(candidate), _held_out(best), candidate.operating_point.threshold, best.operating_point.threshold
-    )
+    """By the answers for held-out films that both carry. Raises `DataError` when those are not the same films.
+
+    A recalibrated candidate with the network of the best is compared on the films of its recalibration: what the best
+    makes of them follows from what the candidate does.
+    """
+    answers, other = _held_out(candidate), _held_out(best)
+    if candidate.recalibration is not None and same_network(candidate, best):
+        other = answers.moved(best.operating_point.offset - candidate.operating_point.offset)
+    return compare_answers(answers, other, candidate.operating_point.threshold, best.operating_point.threshold)
 
 
 def compare_answers(candidate: HeldOut, best: HeldOut, threshold: float, best_threshold: float) -> Comparison:

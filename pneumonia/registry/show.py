@@ -7,7 +7,7 @@ from typing import Any
 
 from pneumonia.bundle import REFERENCE, Bundle, load_bundle
 from pneumonia.errors import BundleError, RegistryError
-from pneumonia.provenance import describe_reproducibility
+from pneumonia.provenance import describe_recalibration, describe_reproducibility
 from pneumonia.registry.base import BEST, STAGED, Entry, Registry
 
 _FIGURES = ("auroc", "accuracy", "sensitivity", "specificity")
@@ -21,6 +21,7 @@ _NOT_CONFIG = (
     "run",
     "reproducibility",
     "probes",
+    "recalibration",
 )
 
 
@@ -69,6 +70,8 @@ def _tell_bundle(described: Mapping[str, Any]) -> Iterator[str]:
     yield f"  data        {_pairs(data)}"
     yield f"  data.dvc    {_data_version(described['data_version'])}"
     yield f"  made again  {describe_reproducibility(described)}"
+    if described["recalibration"]:
+        yield f"  recalibrated {describe_recalibration(described['recalibration'])}"
     for name, value in described["config"].items():
         yield f"  config      {name}: {json.dumps(value)}"
     for split, figures in described["metrics"].items():
@@ -116,6 +119,7 @@ def _of_bundle(bundle: Bundle) -> dict[str, Any]:
         "reproducibility": known.get("reproducibility"),
         "versions": known.get("versions", {}),
         "operating_point": asdict(bundle.operating_point),
+        "recalibration": bundle.recalibration,
         "metrics": {split: _headline(figures) for split, figures in bundle.metrics.items()},
     }
 

@@ -94,6 +94,7 @@ class OperatingPointBody(BaseModel):
     rule: str
     coverage: float = Field(description="Asked of the prediction sets.")
     set_thresholds: list[float] = Field(description="A class belongs to a set from this probability on.")
+    offset: float = Field(description="Added to the log-odds of pneumonia: 0 unless the bundle was recalibrated.")
 
 
 class ModelInfoBody(BaseModel):

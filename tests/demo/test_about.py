@@ -67,6 +67,13 @@ def test_the_operating_point_is_told_with_its_rule() -> None:
     assert "20.0%, chosen on validation films by the rule sensitivity&gt;=0.95" in other
 
 
+def test_a_recalibration_is_told() -> None:
+    provenance = {"recalibration": {"source": "cnn:0f", "films": 1200}}
+    assert "from cnn:0f on 1,200 films from elsewhere" in about(model(provenance=provenance))
+    assert "Recalibrated" not in about(model())
+    assert "Recalibrated" not in about(model(provenance={"recalibration": {"films": "many", "source": 1}}))
+
+
 def test_a_real_bundle_is_described(bundle_dir: Any) -> None:
     markup = about(describe_model(load_bundle(bundle_dir)).info)
     assert "Sensitivity" in markup

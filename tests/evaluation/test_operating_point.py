@@ -14,9 +14,12 @@ from pneumonia.evaluation.operating_point import (
     OperatingPoint,
     calibrated_probabilities,
     decide,
+    fit_offset,
     fit_operating_point,
     fit_temperature,
+    log_odds,
     positive_probability,
+    refit_operating_point,
 )
 
 
@@ -118,6 +121,75 @@ def test_its_sets_hold_each_class_of_new_films_as_often_as_asked(kinds):
     decisions = decide(logits, fitted)
     held = [kind in one.prediction_set for kind, one in zip(classes, decisions, strict=True)]
     assert [np.mean(np.array(held)[classes == kind]) for kind in range(kinds)] == pytest.approx([0.9] * kinds, abs=0.02)
+
+
+def test_the_offset_is_the_likeliest_and_makes_the_probabilities_sum_to_the_films_with_pneumonia():
+    generator = np.random.default_rng(0)
+    labels = np.arange(400) % 2
+    odds = generator.normal(np.where(labels == 1, 4.5, -4.5), 3.0) + 3.0
+
+    def loss(offset):
+        return np.logaddexp(0, np.where(labels == 1, -1, 1) * (odds + offset)).mean()
+
+    offset = fit_offset(labels, odds)
+    assert offset == pytest.approx(-3, abs=0.7)
+    assert loss(offset) < min(loss(offset - 0.01), loss(offset + 0.01))
+    rows = np.stack([np.zeros(400), odds], axis=1)
+    assert positive_probability(rows, 1.0, offset).sum() == pytest.approx(labels.sum())
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 1), st.floats(-500, 500)), min_size=2, max_size=30).filter(
+        lambda films: len({label for label, _ in films}) == 2
+    )
+)
+def test_an_offset_is_found_however_far_the_films_lie(films):
+    labels, odds = map(np.array, zip(*films, strict=True))
+    offset = fit_offset(labels, odds)
+    moved = np.stack([np.zeros(len(odds)), odds], axis=1)
+    assert positive_probability(moved, 1.0, offset).sum() == pytest.approx(labels.sum(), abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("labels", "odds", "words"),
+    [
+        ([1, 1], [0.0, 1.0], "of both labels"),
+        ([], [], "of both labels"),
+        ([0, 1], [0.0], "a label and a finite number a film"),
+        ([0, 1], [0.0, math.nan], "a label and a finite number a film"),
+        ([0, 2], [0.0, 1.0], "of both labels"),
+    ],
+)
+def test_films_that_tell_no_offset_are_refused(labels, odds, words):
+    with pytest.raises(DataError, match=words):
+        fit_offset(labels, odds)
+
+
+@pytest.mark.parametrize("kinds", [2, 3])
+def test_films_from_elsewhere_refit_all_but_the_temperature(kinds):
+    logits, classes = calibrated_films(5, kinds=kinds)
+    moved = logits.copy()
+    moved[:, 1:] += 2.0
+    refitted = refit_operating_point(3 * moved, classes, 3.0, "youden", 0.9)
+    assert refitted.temperature == 3.0
+    assert refitted.offset == pytest.approx(-2, abs=0.1)
+    own = refit_operating_point(3 * logits, classes, 3.0, "youden", 0.9)
+    assert refitted.threshold == pytest.approx(own.threshold, abs=1e-6)
+    assert refitted.set_thresholds == pytest.approx(own.set_thresholds, abs=1e-6)
+
+
+@given(st.lists(st.tuples(*[st.floats(-30, 30)] * 3), min_size=1, max_size=20), st.floats(-5, 5))
+def test_an_offset_moves_pneumonia_and_leaves_the_odds_among_its_kinds(rows, offset):
+    before, after = (calibrated_probabilities(rows, 2.0, moved) for moved in (0.0, offset))
+    assert log_odds(rows, 2.0, offset) - log_odds(rows, 2.0) == pytest.approx(offset)
+    np.testing.assert_allclose(after.sum(axis=1), 1)
+    np.testing.assert_allclose(after[:, 1] * before[:, 2], after[:, 2] * before[:, 1], rtol=1e-9, atol=1e-300)
+
+
+@pytest.mark.parametrize("offset", [math.inf, math.nan])
+def test_an_offset_that_is_no_number_is_refused(offset):
+    with pytest.raises(ConfigError, match="is not a finite number"):
+        OperatingPoint(1.0, 0.5, "youden", 0.9, (0.3, 0.3), offset)
 
 
 LOGITS = st.lists(st.tuples(*[st.floats(-50, 50)] * 3), min_size=1, max_size=20)

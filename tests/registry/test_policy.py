@@ -1,15 +1,17 @@
 """What may become best: no phantoms, nothing worse for the same films, and by force only with a reason."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from pneumonia.bundle import GRAPH, load_bundle
+from pneumonia.bundle import GRAPH, VALIDATION, graph_version, load_bundle, write_bundle
 from pneumonia.errors import DataError, RegistryError
 from pneumonia.evaluation.held_out import HeldOut
 from pneumonia.registry.local import LocalRegistry
-from pneumonia.registry.policy import compare_answers
+from pneumonia.registry.policy import compare_answers, compare_bundles
 from tests.registry.conftest import held_out, push_tested
 
 Make = Callable[..., Path]
@@ -57,6 +59,52 @@ def test_films_that_two_of_different_data_share_are_compared_when_they_are_many(
     assert compare(held_out(0.5, films=400), held_out(0.5, films=100)) == []
     with pytest.raises(DataError, match=r"only 98 are the same \(49 of the rarer label\)"):
         compare(held_out(0.5, films=400), held_out(0.5, films=98))
+
+
+@pytest.mark.parametrize(
+    ("normal", "threshold", "gained", "lost"), [(0.57, 0.6, 200, 0), (0.52, 0.6, 0, 0), (0.52, 0.9, 0, 200)]
+)
+def test_a_recalibrated_bundle_is_compared_with_its_source_on_the_films_of_its_recalibration(
+    registry: LocalRegistry, make: Make, normal: float, threshold: float, gained: int, lost: int
+) -> None:
+    push_tested(registry, make(wrong=8, threshold=0.3))
+    registry.promote("cnn:v1")
+    directory = make("site", wrong=8, data="site", threshold=threshold)
+    bundle = load_bundle(directory)
+    answers = bundle.held_out()
+    assert answers is not None
+    # An offset of 1: from 0.3 on, the source calls what has 0.54 here.
+    replace(answers, probabilities=np.where(answers.labels == 1, 0.8, normal)).save(directory / VALIDATION)
+    point = replace(bundle.operating_point, offset=1.0)
+    provenance = {**bundle.provenance, "recalibration": {"source": "cnn:v1"}}
+    version = graph_version(bundle.graph, point)
+    write_bundle(replace(bundle, operating_point=point, provenance=provenance, version=version))
+    push_tested(registry, directory)
+    comparison = compare_bundles(load_bundle(directory), load_bundle(registry.pull("cnn:v1")))
+    assert comparison.auroc.difference == 0
+    assert (comparison.decisions.gained, comparison.decisions.lost) == (gained, lost)
+    if lost:
+        with pytest.raises(RegistryError, match="its decisions are worse"):
+            registry.promote("site:v1")
+    else:
+        registry.promote("site:v1")
+        assert best(registry) == "site:v1"
+
+
+def test_a_recalibrated_bundle_of_another_network_is_not_compared_by_an_offset(
+    registry: LocalRegistry, make: Make
+) -> None:
+    push_tested(registry, make(wrong=8))
+    registry.promote("cnn:v1")
+    directory = make("site", wrong=8, data="site")
+    bundle = load_bundle(directory)
+    point = replace(bundle.operating_point, temperature=9.0, offset=1.0)
+    provenance = {**bundle.provenance, "recalibration": {"source": "another:v1"}}
+    version = graph_version(bundle.graph, point)
+    write_bundle(replace(bundle, operating_point=point, provenance=provenance, version=version))
+    push_tested(registry, directory)
+    with pytest.raises(RegistryError, match="only 0 are the same"):
+        registry.promote("site:v1")
 
 
 @pytest.mark.parametrize(("wrong", "becomes"), [(40, False), (8, True), (0, True)])

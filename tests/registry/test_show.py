@@ -46,6 +46,18 @@ def test_the_tracked_run_an_uncommitted_change_and_phantoms_are_said(registry: L
     assert "run         not tracked" in told(registry, load_bundle(REFERENCE).label)
 
 
+def test_a_recalibration_is_said_and_is_no_config(registry: LocalRegistry, make: Make) -> None:
+    directory = make()
+    bundle = load_bundle(directory)
+    recorded = {"source": "cnn:v0", "films": 50, "patients": 40, "classes": {"NORMAL": 20, "PNEUMONIA": 30}}
+    write_bundle(replace(bundle, provenance={**bundle.provenance, "recalibration": recorded}))
+    registry.push(directory, ["candidate"])
+    words = told(registry, "candidate")
+    assert "recalibrated from cnn:v0 on 50 films of 40 patients (20 NORMAL, 30 PNEUMONIA)" in words
+    assert "config      recalibration" not in words
+    assert describe_model(registry, "candidate")["recalibration"] == recorded
+
+
 def test_promotions_of_the_bundle_are_told_and_not_those_of_others(registry: LocalRegistry, make: Make) -> None:
     for name in ("one", "two"):
         push_tested(registry, make(name))

@@ -90,8 +90,8 @@ def check_batch(subject: Subject) -> str:
     """Films get the same answer in a batch as alone."""
     together = subject.predictor.engine.run(subject.images).logits
     alone = np.concatenate([subject.predictor.engine.run(image[None]).logits for image in subject.images])
-    temperature = subject.bundle.operating_point.temperature
-    change = _largest(positive_probability(together, temperature), positive_probability(alone, temperature))
+    point = subject.bundle.operating_point
+    change = _largest(*(positive_probability(logits, point.temperature, point.offset) for logits in (together, alone)))
     if not change <= _SAME:
         raise CheckFailedError(f"In a batch a probability differs by {change:.3g} from that of the film alone.")
     return f"largest difference of a probability {change:.1g}"
