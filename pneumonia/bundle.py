@@ -18,6 +18,8 @@ QUANTIZED_GRAPH = "model.int8.onnx"
 TYPICALITY = "typicality.npz"
 VALIDATION = "validation.npz"
 CARD = "MODEL_CARD.md"
+# What is recorded of decisions before and after a recalibration.
+_DECIDED = ("accuracy", "sensitivity", "specificity", "ece", "decided")
 REFERENCE = Path(__file__).parent / "reference"
 
 
@@ -74,7 +76,7 @@ class Bundle:
 
     @property
     def recalibration(self) -> dict[str, Any] | None:
-        """What `pneumonia recalibrate` recorded, if its operating point was fitted on films from elsewhere."""
+        """What `pneumonia recalibrate` recorded, if it made the bundle."""
         recorded: dict[str, Any] | None = self.provenance.get("recalibration")
         return recorded
 
@@ -104,7 +106,7 @@ def graph_version(graph: Path, operating_point: OperatingPoint, quantized: Path 
 
 
 def same_network(one: Bundle, other: Bundle) -> bool:
-    """Whether their log-odds differ by the offset of the operating point alone, for any film."""
+    """Whether their log-odds differ by the offset of the operating point alone, for any film and the same engine."""
     alike = graph_version(one.graph, one.operating_point, one.quantized_graph) == graph_version(
         other.graph, one.operating_point, other.quantized_graph
     )
@@ -126,6 +128,9 @@ def check_replaceable(output: Path) -> None:
     """
     if output.is_file() or (output.is_dir() and any(output.iterdir()) and not (output / MANIFEST).is_file()):
         raise ConfigError(f"{output} is there and is no bundle: name another folder, or remove it.")
+    file = next((parent for parent in output.parents if parent.is_file()), None)
+    if file is not None:
+        raise ConfigError(f"{output} can't be made: {file} is a file. Name another folder.")
 
 
 def load_bundle(directory: Path | str) -> Bundle:
@@ -151,9 +156,28 @@ def load_bundle(directory: Path | str) -> Bundle:
             raise ValueError(f"set_thresholds, one for each of {len(bundle.classes)} classes")
         if not isinstance(bundle.engines.get("order", []), list):
             raise ValueError("the order of engines, a list of names")
+        _check_recalibration(bundle.recalibration)
     except (KeyError, TypeError, ValueError, ConfigError) as error:
         raise BundleError(f"{directory / MANIFEST} lacks or misstates {error}; export the bundle again.") from error
     return bundle
+
+
+def _check_recalibration(found: Any) -> None:
+    """Raise `KeyError`, `TypeError` or `ValueError` for another thing than None or what a card can tell."""
+    if found is None:
+        return
+    counts = [found[key] for key in ("films", "patients", "refused", "folds", "gained", "lost")]
+    if not all(isinstance(count, int) and count >= 0 for count in counts):
+        raise ValueError("the counts of its recalibration")
+    figures = [found[when][key] for when in ("before", "after") for key in (*_DECIDED, "covered")]
+    numbers = [found["p_better"], found["before"]["coverage"], found["after"]["coverage"]]
+    if (
+        not isinstance(found["source"], str)
+        or not all(isinstance(figure, dict) for figure in (*figures, found["classes"]))
+        or not all(isinstance(number, float) for number in numbers)
+        or set(found["before"]["covered"]) != set(found["after"]["covered"])
+    ):
+        raise ValueError("the figures of its recalibration")
 
 
 def read_bundle_manifest(directory: Path) -> dict[str, Any]:

@@ -128,36 +128,42 @@ a coverage of {in_percent(point.coverage)}. Intervals are
 
 def recalibration_table(recalibration: Mapping[str, Any]) -> str:
     """Markdown of what `pneumonia recalibrate` recorded: the figures of its films before and after."""
-    before, after = recalibration["before"], recalibration["after"]
-    rows = {_NAMES[key]: (before[key], after[key]) for key in _OF_DECISIONS}
-    rows |= {
-        f"The set holds the film's class, {name}": (before["covered"][name], after["covered"][name])
-        for name in before["covered"]
-    }
+    columns = [recalibration["before"], recalibration["after"]]
     lines = [f"| | {recalibration['source']} | recalibrated |", "| --- | --- | --- |"]
-    lines += [f"| {name} | {_cell(one)} | {_cell(other)} |" for name, (one, other) in rows.items()]
+    rows = {_NAMES[key]: [_cell(column[key]) for column in columns] for key in _OF_DECISIONS}
+    rows["Asked coverage of the sets"] = [in_percent(column["coverage"]) for column in columns]
+    for name in columns[0]["covered"]:
+        rows[f"The set holds the film's class, {name}"] = [_cell(column["covered"][name]) for column in columns]
+    rows["The set decides between normal and pneumonia"] = [_cell(column["decided"]) for column in columns]
+    lines += [f"| {name} | {' | '.join(cells)} |" for name, cells in rows.items()]
     return "\n".join(lines)
 
 
 def _recalibration(recalibration: Mapping[str, Any] | None) -> str:
     if not recalibration:
         return ""
+    source, chance = recalibration["source"], recalibration["p_better"]
     return f"""The figures of validation above are of films that chose the operating point, and flatter it. Here each
-patient's films are decided by what was fitted on the others', in {recalibration["folds"]} folds.
+patient's films are decided by what was fitted on the others', in {recalibration["folds"]} folds. How much the fit
+itself may vary is not in the intervals.
 
 {recalibration_table(recalibration)}
 
-{recalibration["gained"]} films are called right by the recalibrated bundle alone, {recalibration["lost"]} by \
-{recalibration["source"]} alone. The input check turns away {recalibration["refused"]} of {recalibration["films"]}."""
+{recalibration["gained"]} films are called right by the recalibrated bundle alone, {recalibration["lost"]} by {source}
+alone (McNemar, one-sided p = {chance:.2g}). The input check turns away {recalibration["refused"]} of \
+{recalibration["films"]}."""
 
 
 def _evaluation_data(bundle: Bundle) -> str:
     kinds = {
-        "validation": "those of the recalibration, on which offset, threshold and sets were fitted"
-        if bundle.recalibration
-        else "patients held out of train, on whom temperature, threshold and sets were fitted",
+        "validation": "patients held out of train, on whom temperature, threshold and sets were fitted",
         "test": "the official test folder, which chose nothing",
     }
+    if bundle.recalibration:
+        kinds = {
+            "validation": "those of the recalibration, on which offset, threshold and sets were fitted",
+            "test": "a test folder of which no film was recalibrated on",
+        }
     lines = []
     for split, figures in bundle.metrics.items():
         engine = f"; engine {figures['engine']}" if "engine" in figures else ""

@@ -57,8 +57,14 @@ def describe_engines(
 ) -> dict[str, Any]:
     """The `engines` of `bundle.json`: `order`, best first, the `reason`, and what was measured of each.
 
-    One whose answers go past a limit is not in the order: `auto` does not take it.
+    Raises `BundleError` when the answers of int8 go past a limit. Another runtime's may: then `auto` does not take it.
     """
+    own = limits.exceeded(measured["int8"].agreement)
+    if own:
+        raise BundleError(
+            f"int8 answers otherwise than fp32: {'; '.join(own)}. Calibrate on other films, allow more "
+            "(`pneumonia export --help`), or leave out --quantize."
+        )
     order = rank_engines({name: kind for name, kind in measured.items() if not limits.exceeded(kind.agreement)})
     return {
         "order": order,

@@ -317,12 +317,6 @@ def _quantize(
     views = [films, *augmented_views(augmentation, films, 1)]
     made = quantize_graph(bundle.graph, bundle.directory / QUANTIZED_GRAPH, np.concatenate(views))
     measured = measure_engines(bundle, held_out.images, (held_out.classes > 0).astype(np.int64))
-    faults = limits.exceeded(measured["int8"].agreement)
-    if faults:
-        raise BundleError(
-            f"int8 answers otherwise than fp32: {'; '.join(faults)}. Calibrate on other films, allow more "
-            "(`pneumonia export --help`), or leave out --quantize."
-        )
     engines = describe_engines(measured, limits, made)
     version = graph_version(bundle.graph, bundle.operating_point, bundle.quantized_graph)
     return replace(bundle, engines=engines, version=version), measured[engines["order"][0]].outputs.logits

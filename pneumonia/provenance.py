@@ -69,7 +69,7 @@ def reproducibility(provenance: Mapping[str, Any]) -> dict[str, Any]:
 
     It is when code and data are known and unchanged: `git` of the run and `export.git` name a commit and were not
     dirty, `data_version` says that the films are those of data.dvc (`pneumonia.data.version`), the network and its
-    first weights come with the package, and the operating point was not fitted on films from elsewhere.
+    first weights come with the package, and the operating point was not fitted anew.
     """
     export = provenance.get("export", {})
     network = provenance.get("model", {}).get("network", {})
@@ -78,7 +78,11 @@ def reproducibility(provenance: Mapping[str, Any]) -> dict[str, Any]:
         *_of_code(export.get("git", {}), "exported"),
         *_of_data(provenance.get("data_version")),
         *_of_network(network if isinstance(network, Mapping) else {}),
-        *(["its operating point was fitted on other films than data.dvc's"] if "recalibration" in provenance else []),
+        *(
+            ["its operating point was fitted anew, on films that are named nowhere"]
+            if "recalibration" in provenance
+            else []
+        ),
     ]
     return {"reproducible": not reasons, "reasons": reasons}
 

@@ -7,7 +7,6 @@ whose name tells no patient is a patient of its own.
 
 import argparse
 import datetime
-import math
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -28,33 +27,34 @@ from pneumonia.bundle import (
 )
 from pneumonia.card import recalibration_table, write_card
 from pneumonia.data.manifest import Manifest, class_indices, scan_tree, summarise_failures
-from pneumonia.data.splits import recorded_splits
-from pneumonia.engine_measurement import describe_engines, measure_engines
+from pneumonia.data.splits import connected_films, recorded_splits
 from pneumonia.errors import ConfigError, DataError, ImageError
-from pneumonia.evaluation.agreement import AgreementLimits
-from pneumonia.evaluation.conformal import check_coverage, in_percent
-from pneumonia.evaluation.cross_fitting import FOLDS, cross_fit, decide_all, decided_figures
+from pneumonia.evaluation.conformal import check_coverage
+from pneumonia.evaluation.cross_fitting import FOLDS, Decided, check_enough, cross_fit, decide_all, decided_figures
 from pneumonia.evaluation.operating_point import OperatingPoint, refit_operating_point
 from pneumonia.evaluation.paired import compare_decisions
 from pneumonia.evaluation.thresholds import parse_rule
 from pneumonia.evaluation.validation import validation_answers, validation_figures
 from pneumonia.files import atomic_directory
 from pneumonia.images import Radiograph
-from pneumonia.inference.engine import EngineOutput, run_in_batches
+from pneumonia.inference.engine import run_in_batches
 from pneumonia.inference.engines.registry import choose_engine
 from pneumonia.inference.input_check import check_inputs
 from pneumonia.inference.predictor import Predictor, read_many
 from pneumonia.inference.probes import record_probes
 from pneumonia.provenance import describe_recalibration, git_state, reproducibility
+from pneumonia.registry.base import check_names
 from pneumonia.registry.resolve import add_bundle_options, resolve_bundle
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-# Films of the training are no films from elsewhere: of their tree only these are taken.
-_SPLITS = ("test", "validation", "all")
+# Of a tree of one's own, which has nothing but test, or of the one that it was trained on.
+_SPLITS = ("test", "validation")
 # A site's films that the input check turns away more often than this are said to be.
 _USUAL_REFUSALS = 0.02
+# Of a one-sided test, as in `pneumonia.registry.policy`.
+_SHOWN = 0.05
 
 
 @dataclass(frozen=True)
@@ -99,12 +99,14 @@ def recalibrate(bundle: Bundle, options: RecalibrationOptions, progress: bool = 
     if options.output.resolve() == bundle.directory.resolve():
         raise ConfigError(f"{options.output} is the bundle that is recalibrated: name another folder with --output.")
     old = bundle.operating_point
+    if options.name is not None:
+        check_names(bundle=options.name)
     rule = old.rule if options.rule is None else options.rule
     coverage = old.coverage if options.coverage is None else options.coverage
     parse_rule(rule)
     check_coverage(coverage)
     films = _films(bundle, options, coverage, progress)
-    point = refit_operating_point(films.output.logits, films.classes, old.temperature, rule, coverage)
+    point = refit_operating_point(films.logits, films.classes, old.temperature, rule, coverage)
     created = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     recalibration = {
         "source": bundle.label,
@@ -122,13 +124,17 @@ def recalibrate(bundle: Bundle, options: RecalibrationOptions, progress: bool = 
         made = replace(
             bundle,
             directory=directory,
-            name=options.name or bundle.name,
+            name=bundle.name if options.name is None else options.name,
             version=graph_version(bundle.graph, point, bundle.quantized_graph),
             created=created,
             operating_point=point,
             provenance={**provenance, "reproducibility": reproducibility(provenance)},
         )
-        made = _with_validation(made, films)
+        rows, logits = films.manifest.rows, films.logits
+        validation_answers(logits, rows, point).save(directory / VALIDATION)
+        figures = validation_figures(logits, rows, point, bundle.classes)
+        recorded = {"data_digest": films.manifest.digest, "engine": choose_engine(bundle).name}
+        made = replace(made, metrics={"validation": {**figures, **recorded}})
         made = replace(made, provenance={**made.provenance, "probes": record_probes(made)})
         write_card(made)
         write_bundle(made)
@@ -137,27 +143,22 @@ def recalibrate(bundle: Bundle, options: RecalibrationOptions, progress: bool = 
 
 @dataclass(frozen=True, eq=False)
 class _Films:
-    """Decoded images (n, S, S), their rows and classes (n,), what the engine gives, and how many are turned away."""
+    """Rows of n films, their classes and patients (n,), logits (n, k), and how many the input check turns away.
 
-    images: "NDArray[np.uint8]"
+    Films with the same bytes count as of one patient.
+    """
+
     manifest: Manifest
     classes: "NDArray[np.int64]"
-    output: EngineOutput
+    patients: list[str]
+    logits: "NDArray[np.float32]"
     refused: int
-
-    @property
-    def patients(self) -> list[str]:
-        return [row.patient for row in self.manifest.rows]
-
-    @property
-    def labels(self) -> "NDArray[np.int64]":
-        return (self.classes > 0).astype(np.int64)
 
 
 def _films(bundle: Bundle, options: RecalibrationOptions, coverage: float, progress: bool) -> _Films:
     manifest = _chosen(bundle, options, progress)
-    classes = np.array(class_indices(manifest.rows, bundle.classes), dtype=np.int64)
-    _check_enough(classes, manifest, bundle.classes, coverage)
+    classes, patients = _classes(manifest, bundle.classes), _patients(manifest)
+    check_enough(classes, patients, bundle.classes, coverage)
     predictor = Predictor(bundle)
     decoded = read_many(predictor, manifest.paths(), "decode" if progress else None)
     failures = [
@@ -166,47 +167,38 @@ def _films(bundle: Bundle, options: RecalibrationOptions, coverage: float, progr
     if failures:
         raise DataError(summarise_failures(failures, f"of {len(manifest.rows)} films can't be decoded"))
     radiographs = [film for film in decoded if isinstance(film, Radiograph)]
-    images = np.stack([radiograph.pixels for radiograph in radiographs])
-    output = run_in_batches(predictor.engine, images)
+    output = run_in_batches(predictor.engine, np.stack([radiograph.pixels for radiograph in radiographs]))
     checks = check_inputs(radiographs, output.embedding, predictor.typicality)
-    return _Films(images, manifest, classes, output, sum(not check.passed for check in checks))
+    return _Films(manifest, classes, patients, output.logits, sum(not check.passed for check in checks))
 
 
 def _judged(bundle: Bundle, films: _Films, point: OperatingPoint) -> dict[str, Any]:
     """What is recorded of the films, and of their decisions before and after.
 
     `after` is of patients on whom it was not fitted; `gained` and `lost` count the films that are called what they are
-    by the one alone, and by the other.
+    by the one alone, and by the other. `p_better` is McNemar's, of so many gains or more if none were better.
     """
-    patients = films.patients
-    before = decide_all(films.output.logits, bundle.operating_point)
-    after = cross_fit(films.output.logits, films.classes, patients, point)
-    decisions = compare_decisions(films.labels, after.called, before.called)
+    before = decide_all(films.logits, bundle.operating_point)
+    after = cross_fit(films.logits, films.classes, films.patients, point)
+    labels = (films.classes > 0).astype(np.int64)
+    of_before = compare_decisions(labels, before.called, after.called)
+
+    def figures(decided: Decided, coverage: float) -> dict[str, Any]:
+        measured = decided_figures(decided, films.classes, bundle.classes, films.patients)
+        return {**measured, "coverage": coverage}
+
     return {
-        "films": len(patients),
-        "patients": len(set(patients)),
+        "films": len(labels),
+        "patients": len(set(films.patients)),
         "classes": {name: int((films.classes == index).sum()) for index, name in enumerate(bundle.classes)},
         "refused": films.refused,
         "folds": FOLDS,
-        "before": decided_figures(before, films.classes, bundle.classes, patients),
-        "after": decided_figures(after, films.classes, bundle.classes, patients),
-        "gained": decisions.gained,
-        "lost": decisions.lost,
+        "before": figures(before, bundle.operating_point.coverage),
+        "after": figures(after, point.coverage),
+        "gained": of_before.lost,
+        "lost": of_before.gained,
+        "p_better": of_before.p_worse,
     }
-
-
-def _with_validation(bundle: Bundle, films: _Films) -> Bundle:
-    """The bundle with these films' answers in its directory, their figures, and its engines measured on them."""
-    logits, rows, point = films.output.logits, films.manifest.rows, bundle.operating_point
-    if bundle.engines:
-        measured = measure_engines(bundle, films.images, films.labels)
-        limits = AgreementLimits(**bundle.engines["limits"])
-        bundle = replace(bundle, engines=describe_engines(measured, limits, bundle.engines["quantization"]))
-        logits = measured[bundle.engines["order"][0]].outputs.logits
-    validation_answers(logits, rows, point).save(bundle.directory / VALIDATION)
-    figures = validation_figures(logits, rows, point, bundle.classes)
-    recorded = {"data_digest": films.manifest.digest, "engine": choose_engine(bundle).name}
-    return replace(bundle, metrics={"validation": {**figures, **recorded}})
 
 
 def _chosen(bundle: Bundle, options: RecalibrationOptions, progress: bool) -> Manifest:
@@ -217,34 +209,44 @@ def _chosen(bundle: Bundle, options: RecalibrationOptions, progress: bool) -> Ma
             f"{options.data} holds synthetic phantoms, and {bundle.label} was trained on films of patients: give films "
             "that were taken as those were that it will meet."
         )
-    if options.split == "all" and manifest.digest == data.get("digest"):
+    if options.split == "validation" and manifest.digest != data.get("digest"):
         raise DataError(
-            f"{options.data} is what {bundle.label} was trained on: choose --split test or validation, or name films "
-            "of your own with --data."
+            f"{options.data} is not what {bundle.label} was trained on: which of its films are held out is not known. "
+            f"Put films of your own into {options.data}/test, and leave out --split."
         )
     chosen = recorded_splits(manifest, data).named(options.split)
     if not chosen:
-        raise DataError(f"The split {options.split!r} of {options.data} has no films; choose another with --split.")
+        raise DataError(f"{options.data} has no films of {options.split}: put yours into {options.data}/test.")
     return manifest.select(chosen)
 
 
-def _check_enough(classes: "NDArray[np.int64]", manifest: Manifest, names: Sequence[str], coverage: float) -> None:
+def _classes(manifest: Manifest, names: Sequence[str]) -> "NDArray[np.int64]":
+    classes = np.array(class_indices(manifest.rows, names), dtype=np.int64)
     unknown = int((classes < 0).sum())
     if unknown:
         raise DataError(
             f"The names of {unknown} of {len(classes)} films do not tell which of {', '.join(names)} they are; name "
             "films of pneumonia as in person23_bacteria_88.jpeg, or recalibrate a bundle of two classes."
         )
-    # With fewer, a class would belong to every set (`pneumonia.evaluation.conformal`).
-    fewest = max(FOLDS, math.ceil(1 / (1 - coverage) - 1e-9) - 1)
-    of_films = np.array([row.patient for row in manifest.rows])
-    for index, name in enumerate(names):
-        films, people = int((classes == index).sum()), len(set(of_films[classes == index].tolist()))
-        if films < fewest or people < FOLDS:
-            raise DataError(
-                f"{films} films of {people} patients are {name}; {fewest} of {FOLDS} or more are needed for prediction "
-                f"sets at a coverage of {in_percent(coverage)}. Label more films, or ask for less with --coverage."
-            )
+    return classes
+
+
+def _patients(manifest: Manifest) -> list[str]:
+    """One name a film, the same for films of a patient and for files with the same bytes.
+
+    Raises `DataError` for a file that is there under both labels.
+    """
+    rows = manifest.rows
+    film_of = {row.sha256: row for row in rows}
+    for row in rows:
+        other = film_of[row.sha256]
+        if row.label != other.label:
+            raise DataError(f"{row.path} and {other.path} are the same file: remove the one whose label is wrong.")
+    patients = [row.patient for row in rows]
+    for group in connected_films(manifest, list(range(len(rows)))):
+        for film in group:
+            patients[film] = rows[group[0]].patient
+    return patients
 
 
 def _told(bundle: Bundle) -> list[str]:
@@ -255,10 +257,11 @@ def _told(bundle: Bundle) -> list[str]:
         f"{point.offset:+.3f}, threshold {point.threshold:.3f} ({point.rule})",
         f"By patients left out in turn, in {found['folds']} folds:",
         recalibration_table(found),
-        f"{found['gained']} films are called right by it alone, {found['lost']} by {found['source']} alone.",
+        f"{found['gained']} films are called right by it alone, {found['lost']} by {found['source']} alone (McNemar, "
+        f"one-sided p = {found['p_better']:.2g}).",
     ]
-    if found["gained"] <= found["lost"]:
-        lines.append("These films do not show that it decides better.")
+    if found["p_better"] >= _SHOWN:
+        lines.append("So few films do not show that it decides better, which may be chance.")
     if found["refused"] > _USUAL_REFUSALS * found["films"]:
         lines.append(
             f"The input check, which is not refitted, turns away {found['refused']} of {found['films']} films: see why "

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from pneumonia.engine_measurement import MeasuredEngine, describe_engines, rank_engines, reason
+from pneumonia.errors import BundleError
 from pneumonia.evaluation.agreement import Agreement, AgreementLimits
 from pneumonia.inference.engine import EngineOutput
 
@@ -40,13 +41,17 @@ def test_the_reason_gives_speed_and_cost() -> None:
 
 
 @pytest.mark.parametrize(
-    "change", [{"auroc_drop": 0.01}, {"decisions_changed": 8}, {"largest_probability_change": 0.2}]
+    ("change", "said"),
+    [
+        ({"auroc_drop": 0.01}, "AUROC falls"),
+        ({"decisions_changed": 8}, "8 of 785 films are decided otherwise"),
+        ({"largest_probability_change": 0.2}, "a probability changes by 0.200"),
+    ],
 )
-def test_int8_that_answers_otherwise_is_recorded_and_not_taken(change: dict[str, float]) -> None:
+def test_int8_that_answers_otherwise_is_refused(change: dict[str, float], said: str) -> None:
     engines = measured(replace(SAME, **change), fp32=3.0, int8=1.0)
-    said = describe_engines(engines, AgreementLimits(), {})
-    assert said["order"] == ["fp32"]
-    assert "int8" in said["measured"]
+    with pytest.raises(BundleError, match=f"int8 answers otherwise than fp32: .*{said}.*pneumonia export --help"):
+        describe_engines(engines, AgreementLimits(), {})
     wide = AgreementLimits(auroc_drop=1, share_changed=1, probability_change=1)
     assert describe_engines(engines, wide, {})["order"] == ["int8", "fp32"]
 

@@ -83,7 +83,7 @@ def recorded_splits(manifest: Manifest, data: Mapping[str, Any]) -> Splits:
 
 def _draw(manifest: Manifest, usable: list[int], fraction: float, seed: int) -> list[int]:
     strata: dict[str, list[list[int]]] = defaultdict(list)
-    for members in _groups(manifest, usable):
+    for members in connected_films(manifest, usable):
         kinds = sorted({f"{manifest.rows[index].label}/{manifest.rows[index].pathogen}" for index in members})
         strata["+".join(kinds)].append(members)
     drawn: list[int] = []
@@ -108,7 +108,7 @@ def _left_out(manifest: Manifest, usable: list[int], pattern: str) -> list[int]:
         raise DataError(f"leave_out is {pattern!r}, which is no regular expression: {error}.") from error
     groups = [
         members
-        for members in _groups(manifest, usable)
+        for members in connected_films(manifest, usable)
         if any(named.match(manifest.rows[index].patient) for index in members)
     ]
     if not groups:
@@ -119,8 +119,8 @@ def _left_out(manifest: Manifest, usable: list[int], pattern: str) -> list[int]:
     return [index for members in groups for index in members]
 
 
-def _groups(manifest: Manifest, usable: list[int]) -> list[list[int]]:
-    """Rows connected by a patient or by identical bytes (union-find)."""
+def connected_films(manifest: Manifest, usable: list[int]) -> list[list[int]]:
+    """The rows of these indices in groups: of one patient, or with identical bytes, directly or by others."""
     parent: dict[str, str] = {}
 
     def find(key: str) -> str:

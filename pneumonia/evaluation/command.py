@@ -18,7 +18,7 @@ from pneumonia.errors import ConfigError, DataError, ImageError
 from pneumonia.evaluation import faithfulness, robustness
 from pneumonia.evaluation.answers import collect_answers
 from pneumonia.evaluation.faithfulness import measure_faithfulness
-from pneumonia.evaluation.held_out import collect_held_out
+from pneumonia.evaluation.held_out import DIGITS, collect_held_out
 from pneumonia.evaluation.inputs import EvaluationInput
 from pneumonia.evaluation.intervals import RESAMPLES
 from pneumonia.evaluation.log import log_evaluation
@@ -60,8 +60,8 @@ def main(arguments: list[str]) -> None:
     if choice.note:
         print(choice.note)  # noqa: T201
     manifest = scan_tree(options.data, progress=True)
-    if (options.record or options.record_to) and options.split == "validation":
-        _check_held_out(bundle, manifest)
+    if options.record or options.record_to:
+        _check_recorded(bundle, manifest, options.split)
     inputs = predict_split(bundle, manifest, options.split, progress=True, engine=choice.name)
     report = build_report(inputs, resamples=options.resamples)
     if options.robustness:
@@ -149,18 +149,20 @@ def _recorded(report: dict[str, Any]) -> dict[str, Any]:
     return figures
 
 
-def _check_held_out(bundle: Bundle, manifest: Manifest) -> None:
-    """What a bundle keeps as its answers for held-out films must be of films that it was not trained on.
-
-    And of those that its operating point was fitted on.
-    """
-    if bundle.recalibration is not None:
-        raise DataError(
-            f"{bundle.label} keeps its answers for the films that it was recalibrated on; nothing else is recorded as "
-            "its validation. Leave out --record."
-        )
+def _check_recorded(bundle: Bundle, manifest: Manifest, split: str) -> None:
+    """What a bundle keeps as figures of a split must not be of films that chose it, but for its own validation."""
+    held_out = bundle.held_out() if bundle.recalibration is not None else None
+    if held_out is not None:
+        rows = manifest.select(recorded_splits(manifest, bundle.provenance.get("data", {})).named(split)).rows
+        known = int(np.isin([row.sha256[:DIGITS].encode() for row in rows], held_out.films).sum())
+        if known or split == "validation":
+            raise DataError(
+                f"{bundle.label} was recalibrated on {known} of these {len(rows)} films, or on others in the place of "
+                f"its validation films: figures of {split} would flatter it. Evaluate it on other films, or leave out "
+                "--record."
+            )
     digest = bundle.provenance.get("data", {}).get("digest")
-    if digest != manifest.digest:
+    if split == "validation" and digest != manifest.digest:
         raise DataError(
             f"The films under {manifest.root} are not those that {bundle.label} was trained on (digest "
             f"{manifest.digest[:12]}, not {str(digest)[:12]}): which of them it held out is not known, and nothing is "

@@ -5,7 +5,7 @@ There is no name in it: a film is the beginning of its file's SHA-256, a patient
 
 import zipfile
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -37,12 +37,6 @@ class HeldOut:
     def __len__(self) -> int:
         """How many films."""
         return len(self.labels)
-
-    def moved(self, offset: float) -> "HeldOut":
-        """The same films with an offset added to the log-odds of their probabilities."""
-        with np.errstate(divide="ignore"):
-            odds = np.log(self.probabilities) - np.log1p(-self.probabilities)
-        return replace(self, probabilities=np.exp(-np.logaddexp(0.0, -(odds + offset))))
 
     def save(self, path: Path) -> None:
         """Write as `.npz`; the same answers give the same bytes."""

@@ -86,9 +86,18 @@ def compare_decisions(labels: ArrayLike, candidate: ArrayLike, present: ArrayLik
         raise DataError(f"{len(first)} and {len(second)} decisions for {len(truth)} films; give one for every film.")
     gained = int(((first == truth) & (second != truth)).sum())
     lost = int(((first != truth) & (second == truth)).sum())
+    return count_decisions(len(truth), gained, lost)
+
+
+def count_decisions(n: int, gained: int, lost: int) -> PairedDecisions:
+    """The same test of counts.
+
+    >>> count_decisions(50, 4, 0).p_worse
+    1.0
+    """
     changed = gained + lost
     tail = sum(math.comb(changed, count) for count in range(lost, changed + 1))
-    return PairedDecisions(len(truth), gained, lost, tail / 2**changed)
+    return PairedDecisions(n, gained, lost, tail / 2**changed)
 
 
 def _placements(scores: Floats, positive: NDArray[np.bool_]) -> tuple[Floats, Floats]:

@@ -14,7 +14,7 @@ import numpy as np
 from pneumonia.bundle import Bundle, same_network
 from pneumonia.errors import DataError
 from pneumonia.evaluation.held_out import HeldOut, in_common
-from pneumonia.evaluation.paired import PairedAuroc, PairedDecisions, compare_aurocs, compare_decisions
+from pneumonia.evaluation.paired import PairedAuroc, PairedDecisions, compare_aurocs, compare_decisions, count_decisions
 
 # A one-sided test below this says that the candidate is worse.
 SIGNIFICANT = 0.05
@@ -101,13 +101,18 @@ def _staged_fault(candidate: Bundle, staged: Mapping[str, Any] | None) -> str:
 def compare_bundles(candidate: Bundle, best: Bundle) -> Comparison:
     """By the answers for held-out films that both carry. Raises `DataError` when those are not the same films.
 
-    A recalibrated candidate with the network of the best is compared on the films of its recalibration: what the best
-    makes of them follows from what the candidate does.
+    One that the best was recalibrated to ranks every film as the best does. Its decisions are compared on the films of
+    its recalibration, each decided by what was fitted on other patients'.
     """
-    answers, other = _held_out(candidate), _held_out(best)
-    if candidate.recalibration is not None and same_network(candidate, best):
-        other = answers.moved(best.operating_point.offset - candidate.operating_point.offset)
-    return compare_answers(answers, other, candidate.operating_point.threshold, best.operating_point.threshold)
+    answers, found = _held_out(candidate), candidate.recalibration
+    if found is not None and found["source"] == best.label and same_network(candidate, best):
+        return Comparison(
+            compare_aurocs(answers.labels, answers.probabilities, answers.probabilities),
+            count_decisions(found["films"], found["gained"], found["lost"]),
+        )
+    return compare_answers(
+        answers, _held_out(best), candidate.operating_point.threshold, best.operating_point.threshold
+    )
 
 
 def compare_answers(candidate: HeldOut, best: HeldOut, threshold: float, best_threshold: float) -> Comparison:

@@ -69,7 +69,7 @@ def test_the_operating_point_is_told_with_its_rule() -> None:
 
 def test_a_recalibration_is_told() -> None:
     provenance = {"recalibration": {"source": "cnn:0f", "films": 1200}}
-    assert "from cnn:0f on 1,200 films from elsewhere" in about(model(provenance=provenance))
+    assert "from cnn:0f on 1,200 labelled films" in about(model(provenance=provenance))
     assert "Recalibrated" not in about(model())
     assert "Recalibrated" not in about(model(provenance={"recalibration": {"films": "many", "source": 1}}))
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pneumonia.errors import DataError
-from pneumonia.evaluation.cross_fitting import FOLDS, cross_fit, decide_all, decided_figures
+from pneumonia.evaluation.cross_fitting import FOLDS, check_enough, cross_fit, decide_all, decided_figures
 from pneumonia.evaluation.operating_point import OperatingPoint, refit_operating_point
 
 POINT = OperatingPoint(1.0, 0.5, "youden", 0.9, (0.3, 0.3))
@@ -58,7 +58,29 @@ def test_the_same_films_give_the_same_figures():
     assert np.array_equal(one.sets, other.sets)
 
 
-def test_fewer_than_ten_patients_of_a_class_are_too_few():
-    logits, classes, patients = films(n=36)
-    with pytest.raises(DataError, match=r"9 patients of class 0 are too few .* 10 or more"):
-        cross_fit(logits, classes, patients, POINT)
+def test_patients_with_films_of_both_classes_are_dealt_as_well():
+    logits, classes, _ = films(n=60)
+    patients = [f"patient{film % 15}" if film < 40 else f"alone{film}" for film in range(60)]
+    assert len({frozenset(classes[np.array(patients) == name].tolist()) for name in set(patients)}) == 3
+    decided = cross_fit(logits, classes, patients, POINT)
+    assert ((decided.probabilities > 0) & (decided.probabilities < 1)).all()
+
+
+def test_films_that_leave_too_few_in_a_fold_are_refused():
+    _, classes, patients = films(n=36)
+    with pytest.raises(DataError, match=r"18 films of 9 patients are NORMAL, of which 16 are left"):
+        check_enough(classes, patients, ("NORMAL", "PNEUMONIA"), 0.9)
+    _, classes, patients = films(n=80)
+    check_enough(classes, patients, ("NORMAL", "PNEUMONIA"), 0.95)
+    with pytest.raises(
+        DataError, match=r"40 films of 20 patients are NORMAL, of which 36 .*: 49 of 10 patients or more"
+    ):
+        check_enough(classes, patients, ("NORMAL", "PNEUMONIA"), 0.98)
+
+
+def test_enough_films_leave_sets_that_tell_something_in_every_fold():
+    logits, classes, patients = films(n=84)
+    check_enough(classes, patients, ("NORMAL", "PNEUMONIA"), 0.95)
+    crossed = cross_fit(logits, classes, patients, OperatingPoint(1.0, 0.5, "youden", 0.95, (0.3, 0.3)))
+    assert not crossed.sets.all()
+    assert crossed.decided.any()

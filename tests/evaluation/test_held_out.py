@@ -38,15 +38,6 @@ def test_what_is_read_is_what_was_saved(tmp_path: Path) -> None:
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
 
 
-def test_an_offset_moves_the_log_odds_and_nothing_else() -> None:
-    before = answers(0, 25, 50, 100)
-    moved = before.moved(2.0)
-    assert moved.films is before.films
-    for was, now in zip(before.probabilities, moved.probabilities, strict=True):
-        assert now == pytest.approx(was if was in (0, 1) else 1 / (1 + (1 / was - 1) * np.exp(-2)))
-    assert moved.moved(-2.0).probabilities == pytest.approx(before.probabilities)
-
-
 def test_neither_a_name_nor_the_order_of_names_is_in_it(tmp_path: Path) -> None:
     digests = [digest(film) for film in range(4)]
     held_out = collect_held_out([1, 1, 0, 1], [0.9, 0.8, 0.1, 0.7], NAMES, digests)

@@ -32,6 +32,15 @@ def held_out(threshold: float, wrong: int = 0, films: int = 400, data: str = "th
     return collect_held_out(labels, probabilities, [str(film // 2) for film in range(films)], digests)
 
 
+def recalibration_of(source: str, gained: int = 3, lost: int = 1) -> dict[str, Any]:
+    """What a bundle that was recalibrated records of it."""
+    figures: dict[str, Any] = {"accuracy": {}, "sensitivity": {}, "specificity": {}, "ece": {}, "decided": {}}
+    figures |= {"coverage": 0.95, "covered": {}}
+    classes = {"NORMAL": 20, "PNEUMONIA": 40}
+    counts = {"films": 60, "patients": 50, "refused": 0, "folds": 10, "gained": gained, "lost": lost, "p_better": 0.3}
+    return {"source": source, "classes": classes, "before": figures, "after": figures, **counts}
+
+
 def push_tested(registry: Registry, directory: Path, *aliases: str) -> Entry:
     """Push a bundle of which it is known that its staged tests passed."""
     entry = registry.push(directory, aliases)

@@ -4,15 +4,14 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from pneumonia.bundle import GRAPH, VALIDATION, graph_version, load_bundle, write_bundle
+from pneumonia.bundle import GRAPH, graph_version, load_bundle, write_bundle
 from pneumonia.errors import DataError, RegistryError
 from pneumonia.evaluation.held_out import HeldOut
 from pneumonia.registry.local import LocalRegistry
 from pneumonia.registry.policy import compare_answers, compare_bundles
-from tests.registry.conftest import held_out, push_tested
+from tests.registry.conftest import held_out, push_tested, recalibration_of
 
 Make = Callable[..., Path]
 
@@ -61,47 +60,45 @@ def test_films_that_two_of_different_data_share_are_compared_when_they_are_many(
         compare(held_out(0.5, films=400), held_out(0.5, films=98))
 
 
-@pytest.mark.parametrize(
-    ("normal", "threshold", "gained", "lost"), [(0.57, 0.6, 200, 0), (0.52, 0.6, 0, 0), (0.52, 0.9, 0, 200)]
-)
-def test_a_recalibrated_bundle_is_compared_with_its_source_on_the_films_of_its_recalibration(
-    registry: LocalRegistry, make: Make, normal: float, threshold: float, gained: int, lost: int
-) -> None:
-    push_tested(registry, make(wrong=8, threshold=0.3))
-    registry.promote("cnn:v1")
-    directory = make("site", wrong=8, data="site", threshold=threshold)
+def recalibrate(directory: Path, source: str, gained: int, lost: int, temperature: float | None = None) -> None:
+    """Make of a bundle one that says it was recalibrated."""
     bundle = load_bundle(directory)
-    answers = bundle.held_out()
-    assert answers is not None
-    # An offset of 1: from 0.3 on, the source calls what has 0.54 here.
-    replace(answers, probabilities=np.where(answers.labels == 1, 0.8, normal)).save(directory / VALIDATION)
-    point = replace(bundle.operating_point, offset=1.0)
-    provenance = {**bundle.provenance, "recalibration": {"source": "cnn:v1"}}
+    old = bundle.operating_point
+    point = replace(old, offset=1.0, temperature=old.temperature if temperature is None else temperature)
+    provenance = {**bundle.provenance, "recalibration": recalibration_of(source, gained, lost)}
     version = graph_version(bundle.graph, point)
     write_bundle(replace(bundle, operating_point=point, provenance=provenance, version=version))
+
+
+@pytest.mark.parametrize(("gained", "lost", "becomes"), [(9, 1, True), (0, 0, True), (2, 3, True), (1, 9, False)])
+def test_a_recalibrated_bundle_is_compared_with_its_source_by_patients_left_out(
+    registry: LocalRegistry, make: Make, gained: int, lost: int, becomes: bool
+) -> None:
+    source = make(wrong=8)
+    push_tested(registry, source)
+    registry.promote("cnn:v1")
+    directory = make("site", wrong=8, data="site")
+    recalibrate(directory, load_bundle(source).label, gained, lost)
     push_tested(registry, directory)
-    comparison = compare_bundles(load_bundle(directory), load_bundle(registry.pull("cnn:v1")))
+    comparison = compare_bundles(load_bundle(directory), load_bundle(source))
     assert comparison.auroc.difference == 0
-    assert (comparison.decisions.gained, comparison.decisions.lost) == (gained, lost)
-    if lost:
+    assert (comparison.decisions.n, comparison.decisions.gained, comparison.decisions.lost) == (60, gained, lost)
+    if becomes:
+        registry.promote("site:v1")
+    else:
         with pytest.raises(RegistryError, match="its decisions are worse"):
             registry.promote("site:v1")
-    else:
-        registry.promote("site:v1")
-        assert best(registry) == "site:v1"
+    assert best(registry) == ("site:v1" if becomes else "cnn:v1")
 
 
-def test_a_recalibrated_bundle_of_another_network_is_not_compared_by_an_offset(
-    registry: LocalRegistry, make: Make
+@pytest.mark.parametrize(("source", "temperature"), [("another:0f", None), (None, 9.0)])
+def test_of_another_bundle_or_network_what_a_recalibration_gained_says_nothing(
+    registry: LocalRegistry, make: Make, source: str | None, temperature: float | None
 ) -> None:
     push_tested(registry, make(wrong=8))
     registry.promote("cnn:v1")
     directory = make("site", wrong=8, data="site")
-    bundle = load_bundle(directory)
-    point = replace(bundle.operating_point, temperature=9.0, offset=1.0)
-    provenance = {**bundle.provenance, "recalibration": {"source": "another:v1"}}
-    version = graph_version(bundle.graph, point)
-    write_bundle(replace(bundle, operating_point=point, provenance=provenance, version=version))
+    recalibrate(directory, source or load_bundle(make(wrong=8)).label, 9, 1, temperature)
     push_tested(registry, directory)
     with pytest.raises(RegistryError, match="only 0 are the same"):
         registry.promote("site:v1")

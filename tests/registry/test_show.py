@@ -10,7 +10,7 @@ from pneumonia.bundle import GRAPH, REFERENCE, load_bundle, write_bundle
 from pneumonia.errors import RegistryError
 from pneumonia.registry.local import LocalRegistry
 from pneumonia.registry.show import describe_model, tell
-from tests.registry.conftest import push_tested
+from tests.registry.conftest import push_tested, recalibration_of
 
 Make = Callable[..., Path]
 
@@ -49,11 +49,11 @@ def test_the_tracked_run_an_uncommitted_change_and_phantoms_are_said(registry: L
 def test_a_recalibration_is_said_and_is_no_config(registry: LocalRegistry, make: Make) -> None:
     directory = make()
     bundle = load_bundle(directory)
-    recorded = {"source": "cnn:v0", "films": 50, "patients": 40, "classes": {"NORMAL": 20, "PNEUMONIA": 30}}
+    recorded = recalibration_of("cnn:v0")
     write_bundle(replace(bundle, provenance={**bundle.provenance, "recalibration": recorded}))
     registry.push(directory, ["candidate"])
     words = told(registry, "candidate")
-    assert "recalibrated from cnn:v0 on 50 films of 40 patients (20 NORMAL, 30 PNEUMONIA)" in words
+    assert "recalibrated from cnn:v0 on 60 films of 50 patients (20 NORMAL, 40 PNEUMONIA)" in words
     assert "config      recalibration" not in words
     assert describe_model(registry, "candidate")["recalibration"] == recorded
 
