@@ -19,6 +19,7 @@ TYPICALITY = "typicality.npz"
 VALIDATION = "validation.npz"
 CARD = "MODEL_CARD.md"
 # What is recorded of decisions before and after a recalibration.
+_COUNTS = ("films", "patients", "refused", "seen", "folds", "gained", "lost")
 _DECIDED = ("accuracy", "sensitivity", "specificity", "ece", "decided")
 REFERENCE = Path(__file__).parent / "reference"
 
@@ -128,6 +129,8 @@ def check_replaceable(output: Path) -> None:
     """
     if output.is_file() or (output.is_dir() and any(output.iterdir()) and not (output / MANIFEST).is_file()):
         raise ConfigError(f"{output} is there and is no bundle: name another folder, or remove it.")
+    if output.name in ("", ".."):
+        raise ConfigError(f"{output} is no name for a bundle's folder: name one that is not there yet.")
     file = next((parent for parent in output.parents if parent.is_file()), None)
     if file is not None:
         raise ConfigError(f"{output} can't be made: {file} is a file. Name another folder.")
@@ -157,7 +160,7 @@ def load_bundle(directory: Path | str) -> Bundle:
         if not isinstance(bundle.engines.get("order", []), list):
             raise ValueError("the order of engines, a list of names")
         _check_recalibration(bundle.recalibration)
-    except (KeyError, TypeError, ValueError, ConfigError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError, ConfigError) as error:
         raise BundleError(f"{directory / MANIFEST} lacks or misstates {error}; export the bundle again.") from error
     return bundle
 
@@ -166,16 +169,15 @@ def _check_recalibration(found: Any) -> None:
     """Raise `KeyError`, `TypeError` or `ValueError` for another thing than None or what a card can tell."""
     if found is None:
         return
-    counts = [found[key] for key in ("films", "patients", "refused", "folds", "gained", "lost")]
+    counts = [found[key] for key in _COUNTS] + list(found["classes"].values())
     if not all(isinstance(count, int) and count >= 0 for count in counts):
         raise ValueError("the counts of its recalibration")
-    figures = [found[when][key] for when in ("before", "after") for key in (*_DECIDED, "covered")]
-    numbers = [found["p_better"], found["before"]["coverage"], found["after"]["coverage"]]
-    if (
-        not isinstance(found["source"], str)
-        or not all(isinstance(figure, dict) for figure in (*figures, found["classes"]))
-        or not all(isinstance(number, float) for number in numbers)
-        or set(found["before"]["covered"]) != set(found["after"]["covered"])
+    columns = found["before"], found["after"]
+    figures = [one for column in columns for one in (*(column[key] for key in _DECIDED), *column["covered"].values())]
+    shares = [found["p_better"], *(column["coverage"] for column in columns)]
+    shares += [figure[limit] for figure in figures for limit in ("value", "low", "high")]
+    if not all(share is None or isinstance(share, float) for share in shares) or set(columns[0]["covered"]) != set(
+        columns[1]["covered"]
     ):
         raise ValueError("the figures of its recalibration")
 

@@ -87,7 +87,8 @@ def _engines(bundle: Bundle) -> str:
     """What runs it, and what else than float32 changes on the validation films."""
     lines = []
     if bundle.engines:
-        lines.append(f"- Engine: {bundle.engines['reason']}. Against fp32, on validation films:")
+        films = "validation films of its export" if bundle.recalibration else "validation films"
+        lines.append(f"- Engine: {bundle.engines['reason']}. Against fp32, on {films}:")
     for name, engine in bundle.engines.get("measured", {}).items():
         if name in bundle.engines["order"] and name != "fp32":
             lines.append(
@@ -143,9 +144,10 @@ def _recalibration(recalibration: Mapping[str, Any] | None) -> str:
     if not recalibration:
         return ""
     source, chance = recalibration["source"], recalibration["p_better"]
-    return f"""The figures of validation above are of films that chose the operating point, and flatter it. Here each
-patient's films are decided by what was fitted on the others', in {recalibration["folds"]} folds. How much the fit
-itself may vary is not in the intervals.
+    seen = f"; {recalibration['seen']} of them chose that operating point, too" if recalibration["seen"] else ""
+    return f"""The figures of validation above are of films that chose the operating point, and flatter it. Here the
+bundle from before decides the same films{seen}. Recalibrated, each patient's films are decided by what was fitted on
+the others', in {recalibration["folds"]} folds. How much the fit itself may vary is not in the intervals.
 
 {recalibration_table(recalibration)}
 

@@ -30,8 +30,13 @@ from pneumonia.data.splits import Splits, recorded_splits
 from pneumonia.engine_measurement import describe_engines, measure_engines
 from pneumonia.errors import BundleError, ConfigError, DataError
 from pneumonia.evaluation.agreement import AgreementLimits
-from pneumonia.evaluation.conformal import check_coverage
-from pneumonia.evaluation.operating_point import fit_operating_point, positive_probability
+from pneumonia.evaluation.conformal import check_coverage, cross_coverage
+from pneumonia.evaluation.operating_point import (
+    OperatingPoint,
+    calibrated_probabilities,
+    fit_operating_point,
+    positive_probability,
+)
 from pneumonia.evaluation.thresholds import parse_rule
 from pneumonia.evaluation.validation import validation_answers, validation_figures
 from pneumonia.files import atomic_directory
@@ -195,7 +200,7 @@ def export_bundle(options: ExportOptions) -> Bundle:
             bundle, answered = _quantize(bundle, classifier.augmentation, train, held_out, options.limits)
         rows = held_out.manifest.rows
         validation_answers(answered, rows, point).save(directory / VALIDATION)
-        figures = validation_figures(answered, rows, point, classes)
+        figures = {**validation_figures(answered, rows, point), **_cross_coverage(answered, held_out, point, classes)}
         bundle = replace(bundle, metrics={"validation": {**figures, "engine": choose_engine(bundle).name}})
         bundle = replace(bundle, provenance={**bundle.provenance, "probes": record_probes(bundle)})
         write_card(bundle)
@@ -320,3 +325,17 @@ def _quantize(
     engines = describe_engines(measured, limits, made)
     version = graph_version(bundle.graph, bundle.operating_point, bundle.quantized_graph)
     return replace(bundle, engines=engines, version=version), measured[engines["order"][0]].outputs.logits
+
+
+def _cross_coverage(
+    logits: "NDArray[np.float32]", held_out: _Films, point: OperatingPoint, classes: tuple[str, ...]
+) -> dict[str, Any]:
+    """What sets calibrated on one half of these patients cover of each class in the other half."""
+    covered = cross_coverage(
+        calibrated_probabilities(logits, point.temperature),
+        held_out.classes,
+        [row.patient for row in held_out.manifest.rows],
+        point.coverage,
+    )
+    shares = zip(classes, covered, strict=True)
+    return {"cross_coverage": {name: None if np.isnan(share) else share for name, share in shares}}

@@ -1,8 +1,8 @@
 """`pneumonia recalibrate`: a bundle whose operating point is fitted on labelled films of your own.
 
 Network, temperature and input check stay; the offset of the log-odds, the threshold and the prediction sets are fitted
-anew. What that is worth is told by patients on whom it was not fitted. The tree is what `evaluate` reads, and a file
-whose name tells no patient is a patient of its own.
+anew. What that is worth is told by patients on whom it was not fitted. The tree is what `evaluate` reads; a file whose
+name does not begin with a patient's is the patient of that name.
 """
 
 import argparse
@@ -31,8 +31,9 @@ from pneumonia.data.splits import connected_films, recorded_splits
 from pneumonia.errors import ConfigError, DataError, ImageError
 from pneumonia.evaluation.conformal import check_coverage
 from pneumonia.evaluation.cross_fitting import FOLDS, Decided, check_enough, cross_fit, decide_all, decided_figures
+from pneumonia.evaluation.held_out import DIGITS
 from pneumonia.evaluation.operating_point import OperatingPoint, refit_operating_point
-from pneumonia.evaluation.paired import compare_decisions
+from pneumonia.evaluation.paired import compare_decisions, count_decisions
 from pneumonia.evaluation.thresholds import parse_rule
 from pneumonia.evaluation.validation import validation_answers, validation_figures
 from pneumonia.files import atomic_directory
@@ -44,6 +45,7 @@ from pneumonia.inference.predictor import Predictor, read_many
 from pneumonia.inference.probes import record_probes
 from pneumonia.provenance import describe_recalibration, git_state, reproducibility
 from pneumonia.registry.base import check_names
+from pneumonia.registry.policy import SIGNIFICANT
 from pneumonia.registry.resolve import add_bundle_options, resolve_bundle
 
 if TYPE_CHECKING:
@@ -53,8 +55,6 @@ if TYPE_CHECKING:
 _SPLITS = ("test", "validation")
 # A site's films that the input check turns away more often than this are said to be.
 _USUAL_REFUSALS = 0.02
-# Of a one-sided test, as in `pneumonia.registry.policy`.
-_SHOWN = 0.05
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,7 @@ def recalibrate(bundle: Bundle, options: RecalibrationOptions, progress: bool = 
         )
         rows, logits = films.manifest.rows, films.logits
         validation_answers(logits, rows, point).save(directory / VALIDATION)
-        figures = validation_figures(logits, rows, point, bundle.classes)
+        figures = validation_figures(logits, rows, point)
         recorded = {"data_digest": films.manifest.digest, "engine": choose_engine(bundle).name}
         made = replace(made, metrics={"validation": {**figures, **recorded}})
         made = replace(made, provenance={**made.provenance, "probes": record_probes(made)})
@@ -176,11 +176,14 @@ def _judged(bundle: Bundle, films: _Films, point: OperatingPoint) -> dict[str, A
     """What is recorded of the films, and of their decisions before and after.
 
     `after` is of patients on whom it was not fitted; `gained` and `lost` count the films that are called what they are
-    by the one alone, and by the other. `p_better` is McNemar's, of so many gains or more if none were better.
+    by the one alone, and by the other. `p_better` is McNemar's, of so many gains or more if none were better. `seen`
+    counts films that chose the operating point of the source as well, which flatter it.
     """
     before = decide_all(films.logits, bundle.operating_point)
     after = cross_fit(films.logits, films.classes, films.patients, point)
     labels = (films.classes > 0).astype(np.int64)
+    known = bundle.held_out()
+    digests = [row.sha256[:DIGITS].encode() for row in films.manifest.rows]
     of_before = compare_decisions(labels, before.called, after.called)
 
     def figures(decided: Decided, coverage: float) -> dict[str, Any]:
@@ -192,6 +195,7 @@ def _judged(bundle: Bundle, films: _Films, point: OperatingPoint) -> dict[str, A
         "patients": len(set(films.patients)),
         "classes": {name: int((films.classes == index).sum()) for index, name in enumerate(bundle.classes)},
         "refused": films.refused,
+        "seen": 0 if known is None else int(np.isin(digests, known.films).sum()),
         "folds": FOLDS,
         "before": figures(before, bundle.operating_point.coverage),
         "after": figures(after, point.coverage),
@@ -260,8 +264,12 @@ def _told(bundle: Bundle) -> list[str]:
         f"{found['gained']} films are called right by it alone, {found['lost']} by {found['source']} alone (McNemar, "
         f"one-sided p = {found['p_better']:.2g}).",
     ]
-    if found["p_better"] >= _SHOWN:
-        lines.append("So few films do not show that it decides better, which may be chance.")
+    if count_decisions(found["films"], found["gained"], found["lost"]).p_worse < SIGNIFICANT:
+        lines.append("It calls fewer films right: a rule that asks for sensitivity or specificity may cost that.")
+    elif found["p_better"] >= SIGNIFICANT:
+        lines.append("That may be chance: these films do not show that it calls more of them right.")
+    if found["seen"]:
+        lines.append(f"{found['seen']} of the films chose the threshold of {found['source']} too, and flatter it.")
     if found["refused"] > _USUAL_REFUSALS * found["films"]:
         lines.append(
             f"The input check, which is not refitted, turns away {found['refused']} of {found['films']} films: see why "

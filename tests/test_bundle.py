@@ -26,6 +26,9 @@ from pneumonia.bundle import (
 from pneumonia.errors import BundleError
 from pneumonia.evaluation.operating_point import OperatingPoint
 from pneumonia.files import write_json
+from tests.registry.conftest import recalibration_of
+
+RECALIBRATION = recalibration_of("cnn:v1")
 
 
 @pytest.fixture
@@ -160,6 +163,10 @@ def test_a_file_outside_the_bundle_is_not_looked_at(copied: Path, name: str) -> 
         lambda content: content["provenance"].update(recalibration={}),
         lambda content: content["provenance"].update(recalibration="yes"),
         lambda content: content["provenance"].update(recalibration=[1]),
+        lambda content: content["provenance"].update(recalibration={**RECALIBRATION, "gained": -1}),
+        lambda content: content["provenance"].update(recalibration={**RECALIBRATION, "classes": 3}),
+        lambda content: content["provenance"].update(recalibration={**RECALIBRATION, "after": {}}),
+        lambda content: content["provenance"].update(recalibration={**RECALIBRATION, "p_better": "small"}),
         lambda content: content["operating_point"].update(coverage=1.0),
         lambda content: content["operating_point"].pop("set_thresholds"),
         lambda content: content["operating_point"].update(set_thresholds=0.5),

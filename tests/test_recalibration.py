@@ -118,6 +118,24 @@ def test_it_records_what_it_was_fitted_on_and_what_that_was_worth(
 
 
 @pytest.mark.slow
+def test_what_is_gained_and_lost_is_counted_the_right_way_round(
+    bundle_dir: Path, site: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = Path(shutil.copytree(bundle_dir, tmp_path / "source"))
+    bundle = load_bundle(source)
+    point = replace(bundle.operating_point, threshold=0.0)  # calls every film pneumonia
+    write_bundle(replace(bundle, operating_point=point, version=graph_version(bundle.graph, point)))
+    assert recalibrate(source, site, tmp_path / "site", "--rule", "accuracy") == 0
+    found = load_bundle(tmp_path / "site").recalibration
+    assert found is not None
+    after = {name: found["after"][name]["value"] for name in ("sensitivity", "specificity")}
+    assert found["gained"] == round(after["specificity"] * found["classes"]["NORMAL"])
+    assert found["lost"] == round((1 - after["sensitivity"]) * found["classes"]["PNEUMONIA"])
+    assert found["seen"] == 0
+    assert ("may be chance" in capsys.readouterr().out) == (found["p_better"] >= 0.05)
+
+
+@pytest.mark.slow
 def test_the_card_says_so(recalibrated: Path, bundle_dir: Path) -> None:
     card = (recalibrated / CARD).read_text()
     assert f"Recalibrated from {load_bundle(bundle_dir).label} on " in card
@@ -147,13 +165,18 @@ def test_it_passes_its_staged_tests_and_takes_the_place_of_its_source(
 
 
 @pytest.mark.slow
-def test_once_more_from_the_new_bundle_gives_the_same_point(recalibrated: Path, site: Path, tmp_path: Path) -> None:
+def test_once_more_from_the_new_bundle_gives_the_same_point(
+    recalibrated: Path, site: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert recalibrate(recalibrated, site, tmp_path / "again") == 0
     first, second = load_bundle(recalibrated), load_bundle(tmp_path / "again")
     assert second.operating_point == first.operating_point
     assert second.version == first.version
     assert second.recalibration is not None
     assert second.recalibration["source"] == first.label
+    assert second.recalibration["seen"] == second.recalibration["films"]
+    assert f"{second.recalibration['films']} of the films chose the threshold of site:" in capsys.readouterr().out
+    assert "of them chose that operating point, too" in (tmp_path / "again" / CARD).read_text()
 
 
 @pytest.mark.slow

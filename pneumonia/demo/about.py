@@ -22,7 +22,7 @@ def about(say: Strings, model: Mapping[str, Any] | Problem | None) -> str:
     known = failures(say, model)
     listed = f"<ul>{''.join(f'<li>{html.escape(text)}</li>' for text in known)}</ul>"
     return (
-        f'<div class="about">{_facts(say, model)}{_figures(say, mapping_of(model.get("metrics")))}'
+        f'<div class="about">{_facts(say, model)}{_figures(say, model)}'
         f'<div class="failures"><h3>{say.html("failures.title")}</h3>'
         f"{listed if known else say.html('failures.none')}</div></div>"
     )
@@ -80,7 +80,8 @@ def _coverage(say: Strings, point: Mapping[str, Any]) -> str:
     return say("about.coverage", coverage=say.figure(in_percent(coverage)))
 
 
-def _figures(say: Strings, metrics: Mapping[str, Any]) -> str:
+def _figures(say: Strings, model: Mapping[str, Any]) -> str:
+    metrics, recalibrated = mapping_of(model.get("metrics")), mapping_of(model.get("provenance")).get("recalibration")
     splits = {name: mapping_of(metrics[name]) for name in [*_SPLITS, *metrics] if name in metrics}
     splits = {
         name: figures for name, figures in splits.items() if any(_interval(say, value) for value in figures.values())
@@ -94,8 +95,9 @@ def _figures(say: Strings, metrics: Mapping[str, Any]) -> str:
         + "</tr>"
         for metric in _METRICS
     )
+    caption = say.html("about.measured_recalibrated" if recalibrated else "about.measured")
     return (
-        f'<div class="table"><table><caption>{say.html("about.measured")}</caption>'
+        f'<div class="table"><table><caption>{caption}</caption>'
         f"<thead><tr><td></td>{heads}</tr></thead><tbody>{rows}</tbody></table></div>"
     )
 

@@ -3,14 +3,12 @@
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 from numpy.typing import ArrayLike
 
-from pneumonia.data.manifest import Row, class_indices
-from pneumonia.evaluation.conformal import cross_coverage
+from pneumonia.data.manifest import Row
 from pneumonia.evaluation.held_out import HeldOut, collect_held_out
 from pneumonia.evaluation.intervals import bootstrap_intervals
-from pneumonia.evaluation.operating_point import OperatingPoint, calibrated_probabilities, positive_probability
+from pneumonia.evaluation.operating_point import OperatingPoint, positive_probability
 
 
 def validation_answers(logits: ArrayLike, rows: Sequence[Row], point: OperatingPoint) -> HeldOut:
@@ -23,30 +21,12 @@ def validation_answers(logits: ArrayLike, rows: Sequence[Row], point: OperatingP
     )
 
 
-def validation_figures(
-    logits: ArrayLike, rows: Sequence[Row], point: OperatingPoint, classes: Sequence[str]
-) -> dict[str, Any]:
-    """`n`, and every metric of these films with its interval.
-
-    `cross_coverage` is what sets calibrated on one half of these patients cover of each class in the other half.
-    """
-    patients = [row.patient for row in rows]
+def validation_figures(logits: ArrayLike, rows: Sequence[Row], point: OperatingPoint) -> dict[str, Any]:
+    """`n`, and every metric of these films with its interval."""
     intervals = bootstrap_intervals(
-        np.array([row.label == "PNEUMONIA" for row in rows], dtype=np.int64),
+        [row.label == "PNEUMONIA" for row in rows],
         positive_probability(logits, point.temperature, point.offset),
         point.threshold,
-        patients,
+        [row.patient for row in rows],
     )
-    covered = cross_coverage(
-        calibrated_probabilities(logits, point.temperature, point.offset),
-        class_indices(rows, classes),
-        patients,
-        point.coverage,
-    )
-    return {
-        "n": len(rows),
-        **{name: interval.as_json() for name, interval in intervals.items()},
-        "cross_coverage": {
-            name: None if np.isnan(share) else share for name, share in zip(classes, covered, strict=True)
-        },
-    }
+    return {"n": len(rows), **{name: interval.as_json() for name, interval in intervals.items()}}

@@ -35,10 +35,11 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Candidate and present best on the films that both held out."""
+    """Candidate and present best on the same films, and which these are in words."""
 
     auroc: PairedAuroc
     decisions: PairedDecisions
+    films: str = "films that both held out"
 
     @property
     def faults(self) -> list[str]:
@@ -55,9 +56,8 @@ class Comparison:
     def __str__(self) -> str:
         """The figures."""
         return (
-            f"AUROC {self.auroc.candidate:.4f} against {self.auroc.present:.4f} on {self.auroc.n} films that both held "
-            f"out; {self.decisions.gained} of them are called right by it alone, {self.decisions.lost} by the other "
-            "alone"
+            f"AUROC {self.auroc.candidate:.4f} against {self.auroc.present:.4f} on {self.auroc.n} {self.films}; "
+            f"{self.decisions.gained} of them are called right by it alone, {self.decisions.lost} by the other alone"
         )
 
 
@@ -109,6 +109,7 @@ def compare_bundles(candidate: Bundle, best: Bundle) -> Comparison:
         return Comparison(
             compare_aurocs(answers.labels, answers.probabilities, answers.probabilities),
             count_decisions(found["films"], found["gained"], found["lost"]),
+            "films of its recalibration, each decided by what was fitted on other patients'",
         )
     return compare_answers(
         answers, _held_out(best), candidate.operating_point.threshold, best.operating_point.threshold

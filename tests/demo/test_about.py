@@ -70,6 +70,8 @@ def test_the_operating_point_is_told_with_its_rule() -> None:
 def test_a_recalibration_is_told() -> None:
     provenance = {"recalibration": {"source": "cnn:0f", "films": 1200}}
     assert "from cnn:0f on 1,200 labelled films" in about(model(provenance=provenance))
+    assert "those of validation chose the operating point and flatter it" in about(model(provenance=provenance))
+    assert "flatter" not in about(model())
     assert "Recalibrated" not in about(model())
     assert "Recalibrated" not in about(model(provenance={"recalibration": {"films": "many", "source": 1}}))
 

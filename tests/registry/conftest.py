@@ -34,10 +34,12 @@ def held_out(threshold: float, wrong: int = 0, films: int = 400, data: str = "th
 
 def recalibration_of(source: str, gained: int = 3, lost: int = 1) -> dict[str, Any]:
     """What a bundle that was recalibrated records of it."""
-    figures: dict[str, Any] = {"accuracy": {}, "sensitivity": {}, "specificity": {}, "ece": {}, "decided": {}}
-    figures |= {"coverage": 0.95, "covered": {}}
+    figure = {"value": 0.9, "low": 0.8, "high": None}
+    figures: dict[str, Any] = dict.fromkeys(("accuracy", "sensitivity", "specificity", "ece", "decided"), figure)
+    figures |= {"coverage": 0.95, "covered": {"NORMAL": figure, "PNEUMONIA": figure}}
     classes = {"NORMAL": 20, "PNEUMONIA": 40}
-    counts = {"films": 60, "patients": 50, "refused": 0, "folds": 10, "gained": gained, "lost": lost, "p_better": 0.3}
+    counts = {"films": 60, "patients": 50, "refused": 0, "seen": 0, "folds": 10}
+    counts |= {"gained": gained, "lost": lost, "p_better": 0.3}
     return {"source": source, "classes": classes, "before": figures, "after": figures, **counts}
 
 
