@@ -44,7 +44,7 @@ REGISTRY ?= $(ARTIFACTS)/registry
 # The stages of dvc.yaml run `python`: that of the environment.
 DVC := PATH="$(abspath $(VENV))/bin:$$PATH" $(VENV)/bin/dvc
 
-.PHONY: help train test test-quick serve lint types format check-repo check-images promtool images-chroot docs lowest bench bench-serve bench-memory bench-page screenshots load abuse endurance reference documents study tune input-check bench-engines wheel constraints clean
+.PHONY: help train test test-quick serve lint types format check-repo check-images promtool images-chroot docs lowest bench bench-serve bench-memory bench-page screenshots load abuse endurance reference documents study tune input-check bench-recalibration bench-engines wheel constraints clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -164,6 +164,11 @@ documents: $(DEV_ENV) ## write what was measured into README, docs and deploy
 study: $(DEV_ENV) $(TREE) ## the variants of benchmarks/study.yaml and left_out.yaml on held-out patients (hours)
 	$(VENV)/bin/python -m benchmarks.study --data "$$(cat $(TREE))"
 	$(VENV)/bin/python -m benchmarks.left_out --data "$$(cat $(TREE))"
+	$(MAKE) documents
+
+bench-recalibration: $(DEV_ENV) $(TREE) ## what films of another shape cost, and what recalibrating brings, for docs
+	$(VENV)/bin/python -m benchmarks.film_shape --data "$$(cat $(TREE))" --output docs/film-shape.json
+	$(VENV)/bin/python -m benchmarks.own_films $(ARTIFACTS)/reports/reference --output docs/own-films.json
 	$(MAKE) documents
 
 input-check: $(DEV_ENV) $(TREE) ## the reference's input check on films, and on what is none

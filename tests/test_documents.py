@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,15 +12,25 @@ from pneumonia.bundle import REFERENCE, load_bundle
 BLOCKS = blocks()
 
 
-@pytest.mark.parametrize("name", BLOCKS)
-def test_a_document_gives_the_figures_that_were_measured(name: str) -> None:
+@pytest.mark.parametrize(("name", "marker"), BLOCKS)
+def test_a_document_gives_the_figures_that_were_measured(name: str, marker: str) -> None:
     document = (PROJECT / name).read_text(encoding="utf-8")
-    assert insert(document, *BLOCKS[name]) == document
+    assert insert(document, marker, BLOCKS[name, marker]) == document
+
+
+def measured(name: str) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((PROJECT / "docs" / f"{name}.json").read_text(encoding="utf-8"))
+    return content
 
 
 def test_the_engines_were_measured_on_the_reference_and_not_on_the_test_folder() -> None:
-    measured = json.loads((PROJECT / "docs" / "engines.json").read_text(encoding="utf-8"))
-    assert (measured["bundle"], measured["split"]) == (load_bundle(REFERENCE).label, "validation")
+    of = measured("engines")
+    assert (of["bundle"], of["split"]) == (load_bundle(REFERENCE).label, "validation")
+
+
+@pytest.mark.parametrize("name", ["own-films", "film-shape"])
+def test_what_other_films_do_was_measured_of_the_reference(name: str) -> None:
+    assert measured(name)["bundle"] == load_bundle(REFERENCE).label
 
 
 @pytest.mark.parametrize("config", sorted((PROJECT / "configs").glob("*.yaml")), ids=lambda path: path.name)
