@@ -44,7 +44,7 @@ REGISTRY ?= $(ARTIFACTS)/registry
 # The stages of dvc.yaml run `python`: that of the environment.
 DVC := PATH="$(abspath $(VENV))/bin:$$PATH" $(VENV)/bin/dvc
 
-.PHONY: help train test test-quick serve lint types format check-repo check-images promtool images-chroot docs lowest bench bench-serve bench-memory bench-page screenshots load abuse endurance reference documents study tune input-check bench-recalibration bench-engines wheel constraints clean
+.PHONY: help train test test-quick serve lint types format check-repo check-images promtool images-chroot docs lowest bench bench-serve bench-memory bench-page screenshots load abuse endurance reference documents study tune input-check bench-sites bench-engines wheel constraints clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -166,7 +166,7 @@ study: $(DEV_ENV) $(TREE) ## the variants of benchmarks/study.yaml and left_out.
 	$(VENV)/bin/python -m benchmarks.left_out --data "$$(cat $(TREE))"
 	$(MAKE) documents
 
-bench-recalibration: $(DEV_ENV) $(TREE) ## what films of another shape cost, and what recalibrating brings, for docs
+bench-sites: $(DEV_ENV) $(TREE) ## what films of another shape cost, and what recalibrating brings, for docs
 	$(VENV)/bin/python -m benchmarks.film_shape --data "$$(cat $(TREE))" --output docs/film-shape.json
 	$(VENV)/bin/python -m benchmarks.own_films $(ARTIFACTS)/reports/reference --output docs/own-films.json
 	$(MAKE) documents
