@@ -15,15 +15,15 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import logit
 
 from benchmarks.own_films import measure as measure_own_films
 from pneumonia.bundle import REFERENCE, load_bundle
 from pneumonia.data.manifest import scan_tree
 from pneumonia.data.splits import recorded_splits
 from pneumonia.errors import ConfigError
+from pneumonia.evaluation.corruptions import cut_to_shape
 from pneumonia.evaluation.metrics import accuracy, auroc, ece, sensitivity, specificity
-from pneumonia.evaluation.operating_point import decide
+from pneumonia.evaluation.operating_point import log_odds, positive_probability
 from pneumonia.evaluation.robustness_views import lossless
 from pneumonia.files import write_json
 from pneumonia.images import read_radiograph
@@ -34,18 +34,6 @@ from pneumonia.parallel import map_films
 RATIOS = (0.75, 0.85, 1.0, 1.15, 1.25, 1.35)
 FIGURES = {"accuracy": accuracy, "sensitivity": sensitivity, "specificity": specificity}
 _OWN_FILMS, _REPEATS = 100, 200
-
-
-def reshape(pixels: NDArray[np.uint8], ratio: float) -> NDArray[np.uint8]:
-    """The middle of a film (height, width) whose width to height is so many times the film's own.
-
-    >>> reshape(np.zeros((100, 100), np.uint8), 1.25).shape, reshape(np.zeros((100, 100), np.uint8), 0.5).shape
-    ((80, 100), (100, 50))
-    """
-    height, width = pixels.shape
-    rows = round(height * (1 - min(1, 1 / ratio)) / 2)
-    columns = round(width * (1 - min(1, ratio)) / 2)
-    return pixels[rows : height - rows, columns : width - columns]
 
 
 def measure(bundle_directory: Path, data: Path, ratios: tuple[float, ...]) -> dict[str, Any]:
@@ -60,19 +48,14 @@ def measure(bundle_directory: Path, data: Path, ratios: tuple[float, ...]) -> di
 
     def views(path: Path) -> NDArray[np.uint8]:
         pixels = read_radiograph(path).pixels
-        return np.stack([predictor.read(lossless(reshape(pixels, ratio))).pixels for ratio in ratios])
+        return np.stack([predictor.read(lossless(cut_to_shape(pixels, ratio))).pixels for ratio in ratios])
 
     images = np.stack(map_films(views, held_out.paths(), "cut"))
-    probabilities = np.array(
-        [
-            [decision.probability for decision in decide(run_in_batches(predictor.engine, view).logits, point)]
-            for view in images.transpose(1, 0, 2, 3)
-        ]
-    )
+    logits = [run_in_batches(predictor.engine, view).logits for view in images.transpose(1, 0, 2, 3)]
+    odds = np.stack([log_odds(of_view, point.temperature, point.offset) for of_view in logits])
     rows = {}
-    plain = _log_odds(probabilities[ratios.index(1.0)])
-    for ratio, scores in zip(ratios, probabilities, strict=True):
-        moved = _log_odds(scores) - plain
+    for ratio, of_view, moved in zip(ratios, logits, odds - odds[ratios.index(1.0)], strict=True):
+        scores = positive_probability(of_view, point.temperature, point.offset)
         (own,) = measure_own_films(labels, scores, patients, [point.rule], _OWN_FILMS, _REPEATS)
         rows[f"{ratio:g}"] = {
             "auroc": auroc(labels, scores),
@@ -82,11 +65,6 @@ def measure(bundle_directory: Path, data: Path, ratios: tuple[float, ...]) -> di
             "recalibrated": own["accuracy"],
         }
     return {"bundle": bundle.label, "n": len(labels), "own_films": _OWN_FILMS, "rule": point.rule, "ratios": rows}
-
-
-def _log_odds(probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
-    odds: NDArray[np.float64] = logit(np.clip(probabilities, np.finfo(float).tiny, 1 - np.finfo(float).epsneg))
-    return odds
 
 
 def table(report: dict[str, Any]) -> str:

@@ -5,14 +5,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.film_shape import measure, reshape, table
+from benchmarks.film_shape import measure, table
 from pneumonia.errors import ConfigError, DataError
+from pneumonia.evaluation.corruptions import cut_to_shape
 
 
 @pytest.mark.parametrize("ratio", [0.6, 0.85, 1.0, 1.15, 1.5])
 def test_the_middle_of_a_film_gets_the_ratio_and_keeps_one_side(ratio: float) -> None:
     film = np.arange(120 * 200, dtype=np.uint32).reshape(120, 200).astype(np.uint8)
-    cut = reshape(film, ratio)
+    cut = cut_to_shape(film, ratio)
     assert cut.shape[1] / cut.shape[0] == pytest.approx(200 / 120 * ratio, rel=0.02)
     assert (cut.shape[0] == 120) or (cut.shape[1] == 200)
     rows, columns = (120 - cut.shape[0]) // 2, (200 - cut.shape[1]) // 2

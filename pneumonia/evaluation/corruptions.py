@@ -52,6 +52,19 @@ def corrupt(pixels: "Pixels", name: str, grade: int, seed: int = 0) -> "Pixels":
     return CORRUPTIONS[name].apply(pixels, grade, seed)
 
 
+def cut_to_shape(pixels: "Pixels", ratio: float) -> "Pixels":
+    """The middle of a film (height, width) whose width to height is so many times the film's own; one side is whole.
+
+    >>> film = np.zeros((100, 100), np.uint8)
+    >>> cut_to_shape(film, 1.25).shape, cut_to_shape(film, 0.5).shape
+    ((80, 100), (100, 50))
+    """
+    height, width = pixels.shape
+    rows = round(height * (1 - min(1, 1 / ratio)) / 2)
+    columns = round(width * (1 - min(1, ratio)) / 2)
+    return pixels[rows : height - rows, columns : width - columns]
+
+
 def _resolution(pixels: "Pixels", side: float, generator: np.random.Generator) -> "Pixels":
     """Shrunk until its short side has so many pixels; a film that is smaller already stays as it is."""
     del generator
@@ -119,13 +132,8 @@ def _rotate(pixels: "Pixels", degrees: float, generator: np.random.Generator) ->
 
 
 def _stretch(pixels: "Pixels", ratio: float, generator: np.random.Generator) -> "Pixels":
-    """Height to width changed by the ratio or its inverse, by a crop of one side: the network squares its input."""
-    height, width = pixels.shape
-    if generator.random() < 0.5:
-        cut = round(height * (1 - 1 / ratio) / 2)
-        return pixels[cut : height - cut]
-    cut = round(width * (1 - 1 / ratio) / 2)
-    return pixels[:, cut : width - cut]
+    """Width to height changed by the ratio or its inverse: the network squares its input."""
+    return cut_to_shape(pixels, ratio if generator.random() < 0.5 else 1 / ratio)
 
 
 def _jpeg(pixels: "Pixels", quality: float, generator: np.random.Generator) -> "Pixels":
