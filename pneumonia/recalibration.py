@@ -31,7 +31,6 @@ from pneumonia.data.splits import connected_films, recorded_splits
 from pneumonia.errors import ConfigError, DataError, ImageError
 from pneumonia.evaluation.conformal import check_coverage
 from pneumonia.evaluation.cross_fitting import FOLDS, Decided, check_enough, cross_fit, decide_all, decided_figures
-from pneumonia.evaluation.held_out import DIGITS
 from pneumonia.evaluation.operating_point import OperatingPoint, refit_operating_point
 from pneumonia.evaluation.paired import compare_decisions, count_decisions
 from pneumonia.evaluation.thresholds import parse_rule
@@ -183,7 +182,6 @@ def _judged(bundle: Bundle, films: _Films, point: OperatingPoint) -> dict[str, A
     after = cross_fit(films.logits, films.classes, films.patients, point)
     labels = (films.classes > 0).astype(np.int64)
     known = bundle.held_out()
-    digests = [row.sha256[:DIGITS].encode() for row in films.manifest.rows]
     of_before = compare_decisions(labels, before.called, after.called)
 
     def figures(decided: Decided, coverage: float) -> dict[str, Any]:
@@ -195,7 +193,7 @@ def _judged(bundle: Bundle, films: _Films, point: OperatingPoint) -> dict[str, A
         "patients": len(set(films.patients)),
         "classes": {name: int((films.classes == index).sum()) for index, name in enumerate(bundle.classes)},
         "refused": films.refused,
-        "seen": 0 if known is None else int(np.isin(digests, known.films).sum()),
+        "seen": 0 if known is None else known.count([row.sha256 for row in films.manifest.rows]),
         "folds": FOLDS,
         "before": figures(before, bundle.operating_point.coverage),
         "after": figures(after, point.coverage),

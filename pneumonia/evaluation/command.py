@@ -18,7 +18,7 @@ from pneumonia.errors import ConfigError, DataError, ImageError
 from pneumonia.evaluation import faithfulness, robustness
 from pneumonia.evaluation.answers import collect_answers
 from pneumonia.evaluation.faithfulness import measure_faithfulness
-from pneumonia.evaluation.held_out import DIGITS, collect_held_out
+from pneumonia.evaluation.held_out import collect_held_out
 from pneumonia.evaluation.inputs import EvaluationInput
 from pneumonia.evaluation.intervals import RESAMPLES
 from pneumonia.evaluation.log import log_evaluation
@@ -154,7 +154,7 @@ def _check_recorded(bundle: Bundle, manifest: Manifest, split: str) -> None:
     held_out = bundle.held_out() if bundle.recalibration is not None else None
     if held_out is not None:
         rows = manifest.select(recorded_splits(manifest, bundle.provenance.get("data", {})).named(split)).rows
-        known = int(np.isin([row.sha256[:DIGITS].encode() for row in rows], held_out.films).sum())
+        known = held_out.count([row.sha256 for row in rows])
         if known or split == "validation":
             raise DataError(
                 f"{bundle.label} was recalibrated on {known} of these {len(rows)} films, or on others in the place of "

@@ -38,6 +38,10 @@ class HeldOut:
         """How many films."""
         return len(self.labels)
 
+    def count(self, digests: Sequence[str]) -> int:
+        """How many files with these SHA-256 are among the films."""
+        return int(np.isin([digest[:DIGITS].encode() for digest in digests], self.films).sum())
+
     def save(self, path: Path) -> None:
         """Write as `.npz`; the same answers give the same bytes."""
         with path.open("wb") as file:
