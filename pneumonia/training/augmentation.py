@@ -20,7 +20,9 @@ class RadiographAugmentation(nn.Module):
     Args:
         rotation: largest angle, degrees.
         scale: range of the zoom; below 1 the film is shrunk on black.
-        aspect: largest change of width to height, as a ratio; 1 is none.
+        crop: largest change of width to height, as a ratio, by cutting one side, its place drawn; 1 is none. Films that
+            are kept are cut too: where the shape of a film tells its class, it does so in no film of a training.
+        aspect: largest change of width to height, as a ratio, by a stretch; 1 is none.
         shift: largest shift, as a part of the image.
         flip: probability of a mirror image.
         gamma: largest exponent (or its inverse) of the tone curve.
@@ -33,7 +35,7 @@ class RadiographAugmentation(nn.Module):
             Fourier transform and keeps its own phases (Xu et al. 2021, "A Fourier-based Framework for Domain
             Generalization", equation 5): what is sharp, blurred or bright is then no sign of a class.
         shade: largest exponent of a smooth field that brightens some regions and darkens others; 0 is none.
-        keep: probability that an image stays as it is. A network that never saw plain films in training says other
+        keep: probability that an image stays as it is, but for `crop`. A network that never saw plain films in training says other
             probabilities of them: its normalisation layers know only the statistics of augmented ones.
     """
 
@@ -41,6 +43,7 @@ class RadiographAugmentation(nn.Module):
         self,
         rotation: float = 12.0,
         scale: tuple[float, float] = (0.85, 1.2),
+        crop: float = 1.0,
         aspect: float = 1.15,
         shift: float = 0.08,
         flip: float = 0.0,
@@ -59,13 +62,13 @@ class RadiographAugmentation(nn.Module):
         self.gamma, self.contrast = gamma, contrast
         self.resolution, self.lowest_resolution, self.sharpen = resolution, lowest_resolution, sharpen
         self.noise, self.keep = noise, keep
-        self.spectrum, self.shade = spectrum, shade
+        self.spectrum, self.shade, self.crop = spectrum, shade, crop
         self._bank: Tensor | None = None
 
     @torch.no_grad()
     def forward(self, images: Tensor, generator: torch.Generator) -> Tensor:
         """Images (N, 1, H, W), uint8 or float gray levels 0..255; returns float32 of the same shape and range."""
-        plain = images.float()
+        plain = self._crop(images.float(), generator) if self.crop > 1 else images.float()
         varied = self._resample(self._tone(plain, generator), generator)
         varied = self._vary_resolution(varied, generator)
         if self.spectrum:
@@ -74,6 +77,14 @@ class RadiographAugmentation(nn.Module):
             varied = self._shade(varied, generator)
         varied = self._add_noise(varied, generator)
         return torch.where(_unit(len(plain), generator, plain.device) < self.keep, plain, varied)
+
+    def _crop(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        """A window of each image, whole in one direction, at the size of the image."""
+        count, device = len(images), images.device
+        ratio = (_signed(count, generator, device) * math.log(self.crop)).exp()
+        width, height = ratio.clamp(max=1), ratio.reciprocal().clamp(max=1)
+        left, top = ((1 - side) * _signed(count, generator, device) for side in (width, height))
+        return _sample(images, (width, 0 * width), (0 * height, height), (left, top), "border")
 
     def _tone(self, images: Tensor, generator: torch.Generator) -> Tensor:
         """Gamma, then contrast around mid-gray; clipped, as a detector or an export clips."""
@@ -85,8 +96,7 @@ class RadiographAugmentation(nn.Module):
 
     def _resample(self, images: Tensor, generator: torch.Generator) -> Tensor:
         """Rotation, zoom, aspect, shift and flip as one affine resampling, black outside the film."""
-        count, _, height, width = images.shape
-        device = images.device
+        count, device = len(images), images.device
         angle = _signed(count, generator, device) * math.radians(self.rotation)
         low, high = (math.log(1 / bound) for bound in self.scale)
         zoom = (low + (high - low) * _unit(count, generator, device)).exp()
@@ -94,13 +104,9 @@ class RadiographAugmentation(nn.Module):
         mirror = torch.where(_unit(count, generator, device) < self.flip, -1.0, 1.0)
         shift_x, shift_y = (2 * self.shift * _signed(count, generator, device) for _ in range(2))
         cosine, sine = angle.cos() * zoom, angle.sin() * zoom
-        x = torch.linspace(-1 + 1 / width, 1 - 1 / width, width, device=device)
-        y = torch.linspace(-1 + 1 / height, 1 - 1 / height, height, device=device)
-        # The same grid as affine_grid's, as sums of rows and columns: a sixth of its cost.
-        grid = torch.empty(count, height, width, 2, device=device)
-        _plane(cosine * stretch * mirror, -sine * stretch, shift_x, x, y, grid[..., 0])
-        _plane(sine / stretch * mirror, cosine / stretch, shift_y, x, y, grid[..., 1])
-        return F.grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+        by_x = cosine * stretch * mirror, -sine * stretch
+        by_y = sine / stretch * mirror, cosine / stretch
+        return _sample(images, by_x, by_y, (shift_x, shift_y), "zeros")
 
     def _vary_resolution(self, images: Tensor, generator: torch.Generator) -> Tensor:
         """Some images through a lower resolution and back, some pushed away from that (an unsharp mask)."""
@@ -162,6 +168,23 @@ def _unit(count: int, generator: torch.Generator, device: torch.device) -> Tenso
 def _signed(count: int, generator: torch.Generator, device: torch.device) -> Tensor:
     """(count, 1, 1, 1) uniform in [-1, 1)."""
     return 2 * _unit(count, generator, device) - 1
+
+
+def _sample(
+    images: Tensor, to_x: tuple[Tensor, Tensor], to_y: tuple[Tensor, Tensor], offset: tuple[Tensor, Tensor], outside: str
+) -> Tensor:
+    """Each image under its affine map of (x, y) from -1 to 1 to where a pixel is taken from.
+
+    `to_x` are the two factors of what is added up to x, `to_y` those of y; `outside` is how pixels beyond the image are
+    padded. The same grid as affine_grid's, as sums of rows and columns: a sixth of its cost.
+    """
+    count, _, height, width = images.shape
+    x = torch.linspace(-1 + 1 / width, 1 - 1 / width, width, device=images.device)
+    y = torch.linspace(-1 + 1 / height, 1 - 1 / height, height, device=images.device)
+    grid = torch.empty(count, height, width, 2, device=images.device)
+    _plane(*to_x, offset[0], x, y, grid[..., 0])
+    _plane(*to_y, offset[1], x, y, grid[..., 1])
+    return F.grid_sample(images, grid, mode="bilinear", padding_mode=outside, align_corners=False)
 
 
 def _plane(by_x: Tensor, by_y: Tensor, offset: Tensor, x: Tensor, y: Tensor, out: Tensor) -> None:
