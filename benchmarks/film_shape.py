@@ -80,6 +80,9 @@ def table(report: dict[str, Any]) -> str:
         own = row["recalibrated"]
         cells.append(f"{own['value']:.3f} ({own['low']:.3f}-{own['high']:.3f})")
         lines.append(f"| {' | '.join(cells)} |")
+    mean = {ratio: (row["sensitivity"] + row["specificity"]) / 2 for ratio, row in report["ratios"].items()}
+    lowest = min(mean, key=mean.__getitem__)
+    lines += ["", f"Lowest mean of sensitivity and specificity: {mean[lowest]:.3f}, at {lowest} times."]
     return "\n".join(lines) + "\n"
 
 

@@ -32,6 +32,8 @@ def test_held_out_films_are_measured_at_the_bundle_s_threshold(
     assert 0 <= wide["recalibrated"]["low"] <= wide["recalibrated"]["high"] <= 1
     assert f"{report['n']} films of held-out patients" in table(report)
     assert "| 1.3 times |" in table(report)
+    lowest = min((row["sensitivity"] + row["specificity"]) / 2 for row in (plain, wide))
+    assert f"Lowest mean of sensitivity and specificity: {lowest:.3f}, at" in table(report)
 
 
 def test_more_films_than_are_held_out_and_ratios_that_are_none_are_refused(bundle_dir: Path, tree: Path) -> None:

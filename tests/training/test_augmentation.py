@@ -14,6 +14,7 @@ from pneumonia.training import RadiographAugmentation
 NEUTRAL: dict[str, Any] = {
     "rotation": 0.0,
     "scale": (1.0, 1.0),
+    "crop": 1.0,
     "aspect": 1.0,
     "shift": 0.0,
     "flip": 0.0,
@@ -28,6 +29,7 @@ NEUTRAL: dict[str, Any] = {
 STRONG: dict[str, Any] = {
     "rotation": 20.0,
     "scale": (0.7, 0.8),
+    "crop": 1.5,
     "aspect": 1.4,
     "shift": 0.2,
     "flip": 1.0,
@@ -97,6 +99,19 @@ def test_a_shrunk_film_lies_on_black(augment: Augment) -> None:
 def test_an_enlarged_film_fills_the_image(augment: Augment) -> None:
     white = torch.full((4, 1, 40, 40), 255, dtype=torch.uint8)
     torch.testing.assert_close(augment(white, scale=(1.5, 1.5)), white.float())
+
+
+def test_a_cut_film_is_a_window_of_it_that_is_whole_in_one_direction_also_where_films_are_kept(augment: Augment) -> None:
+    ramp = torch.linspace(0, 200, 50).view(1, 1, 1, 50).expand(64, 1, 50, 50)
+    across = augment(ramp, crop=1.4, keep=1.0)
+    upright = augment(ramp.transpose(2, 3), crop=1.4, keep=1.0)
+    torch.testing.assert_close(across, across[:, :, :1].expand_as(across))
+    widths, heights = (cut.amax((1, 2, 3)).sub(cut.amin((1, 2, 3))) / 200 for cut in (across, upright))
+    torch.testing.assert_close(torch.maximum(widths, heights), torch.ones(64), atol=0.001, rtol=0)
+    ratios = widths / heights
+    assert 1 / 1.43 < ratios.min() < 0.8
+    assert 1.25 < ratios.max() < 1.43
+    assert len(across[:, 0, 0, 0].unique()) > 20
 
 
 def test_a_lower_resolution_makes_films_smoother_and_sharpening_rougher(augment: Augment) -> None:
