@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 # Enough for a batch of 64 at 256 px with room for a thousand distinct offsets.
 _NOISE_BANK = 2**22
+_Pair = tuple[Tensor, Tensor]
 
 
 class RadiographAugmentation(nn.Module):
@@ -35,8 +36,8 @@ class RadiographAugmentation(nn.Module):
             Fourier transform and keeps its own phases (Xu et al. 2021, "A Fourier-based Framework for Domain
             Generalization", equation 5): what is sharp, blurred or bright is then no sign of a class.
         shade: largest exponent of a smooth field that brightens some regions and darkens others; 0 is none.
-        keep: probability that an image stays as it is, but for `crop`. A network that never saw plain films in training says other
-            probabilities of them: its normalisation layers know only the statistics of augmented ones.
+        keep: probability that an image stays as it is, but for `crop`. A network that never saw plain films in training
+            says other probabilities of them: its normalisation layers know only the statistics of augmented ones.
     """
 
     def __init__(
@@ -170,9 +171,7 @@ def _signed(count: int, generator: torch.Generator, device: torch.device) -> Ten
     return 2 * _unit(count, generator, device) - 1
 
 
-def _sample(
-    images: Tensor, to_x: tuple[Tensor, Tensor], to_y: tuple[Tensor, Tensor], offset: tuple[Tensor, Tensor], outside: str
-) -> Tensor:
+def _sample(images: Tensor, to_x: _Pair, to_y: _Pair, offset: _Pair, outside: str) -> Tensor:
     """Each image under its affine map of (x, y) from -1 to 1 to where a pixel is taken from.
 
     `to_x` are the two factors of what is added up to x, `to_y` those of y; `outside` is how pixels beyond the image are

@@ -101,7 +101,7 @@ def test_an_enlarged_film_fills_the_image(augment: Augment) -> None:
     torch.testing.assert_close(augment(white, scale=(1.5, 1.5)), white.float())
 
 
-def test_a_cut_film_is_a_window_of_it_that_is_whole_in_one_direction_also_where_films_are_kept(augment: Augment) -> None:
+def test_a_cut_film_is_a_window_that_is_whole_in_one_direction_also_where_films_are_kept(augment: Augment) -> None:
     ramp = torch.linspace(0, 200, 50).view(1, 1, 1, 50).expand(64, 1, 50, 50)
     across = augment(ramp, crop=1.4, keep=1.0)
     upright = augment(ramp.transpose(2, 3), crop=1.4, keep=1.0)
