@@ -265,11 +265,12 @@ def robustness_table(robustness: Mapping[str, Any]) -> str:
 
 
 def _faithfulness(figures: Mapping[str, Any]) -> str:
-    if not figures:
+    if "baseline" not in figures:  # also where films were blurred, as before, which says little
         return ""
     return (
-        "Blurring the hottest pixels first lowers the probability faster, and showing them first raises it faster, "
-        f"than random masks do, for {_cell(figures['both_beat'])} of {figures['n']} films called PNEUMONIA; the "
+        "Replacing the hottest pixels first by the mean NORMAL film (probability "
+        f"{figures['baseline']:.3f}) lowers the probability faster, and showing them first raises it faster, than "
+        f"random masks do, for {_cell(figures['both_beat'])} of {figures['n']} films called PNEUMONIA; the "
         f"log-odds, which do not saturate, for {_cell(figures.get('log_odds', {}).get('both_beat'))}."
     )
 

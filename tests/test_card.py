@@ -73,7 +73,7 @@ def test_card_shows_parts_sets_views_and_heatmaps_of_each_split_that_has_them(tm
         "prediction_sets": {"covered": {"NORMAL": share, "PNEUMONIA": share}, "decided": share},
         "input_check": {"refused": share},
         "robustness": {"middle_grade": 3, "plain": figures, "middle": {"blur": figures}},
-        "faithfulness": {"n": 190, "both_beat": share},
+        "faithfulness": {"n": 190, "both_beat": share, "baseline": 0.25},
         "classes": {
             "names": ["NORMAL", "VIRUS"],
             "confusion_matrix": [[11, 2], [3, 44]],
@@ -88,8 +88,14 @@ def test_card_shows_parts_sets_views_and_heatmaps_of_each_split_that_has_them(tm
     assert f"- The set holds the film's class, NORMAL: {cell}." in card
     assert f"| blur | {cell} |" in card
     assert f"random masks do, for {cell} of 190 films" in card
+    assert "the mean NORMAL film (probability 0.250)" in card
     assert f"| VIRUS | 3 | 44 | {cell} |" in card
     assert "- test: 307 films, the official test folder, which chose nothing; manifest `eeeeeeeeeeeeeeee`." in card
+
+
+def test_card_does_not_show_heatmaps_that_were_measured_by_blurring(tmp_path: Path) -> None:
+    measured = {"n": 7, "data_digest": "e" * 64, "faithfulness": {"n": 5, "both_beat": {"value": 0.9}}}
+    assert "random masks" not in render_card(replace(make_bundle(tmp_path), metrics={"test": measured}))
 
 
 def test_card_of_a_bundle_that_was_not_measured_says_so(tmp_path: Path) -> None:

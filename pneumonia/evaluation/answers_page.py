@@ -68,8 +68,8 @@ def _faithfulness(figures: Mapping[str, Any]) -> str:
         for name, wanted in (("deletion", "smaller"), ("insertion", "larger"))
     ]
     caption = (
-        f"Area under the curve of the probability while the film is blurred away, or brought back, hottest first: "
-        f"{figures['n']:,} films called PNEUMONIA"
+        "Area under the curve of the probability while the film gives way to the mean NORMAL film (probability "
+        f"{figures['baseline']:.3f}), or comes back, hottest first: {figures['n']:,} films called PNEUMONIA"
     )
     head = ("", "Heatmap", "Random masks", "Films for which the heatmap beats them")
     return (

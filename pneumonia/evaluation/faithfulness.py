@@ -1,7 +1,10 @@
 """Whether the heatmap shows what the decision rests on: deletion and insertion against random masks.
 
-Petsiuk, Das and Saenko (2018), "RISE": blur the film away pixel by pixel, the hottest first, and the probability should
-fall fast (a small area under its curve); bring it back from the blur in the same order, and it should rise fast. A
+Petsiuk, Das and Saenko (2018), "RISE": take the film away pixel by pixel, the hottest first, and the probability should
+fall fast (a small area under its curve); bring it back in the same order, and it should rise fast. What stands in for
+pixels that are away has to be what the network does not take for disease, or there is nothing to fall: a blurred or
+blank film is called PNEUMONIA, with more confidence than the film. Here it is the mean of the split's NORMAL films (the
+choice of a baseline: Sturmfels, Lundberg and Lee 2020, "Visualizing the Impact of Feature Attribution Baselines"). A
 probability near one hardly moves until most of a film is gone: the same is measured of its log-odds, which do.
 """
 
@@ -9,9 +12,10 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from PIL import Image, ImageFilter
+from PIL import Image
 
 from pneumonia.bundle import Bundle
+from pneumonia.errors import DataError
 from pneumonia.evaluation.inputs import EvaluationInput
 from pneumonia.evaluation.intervals import LEVEL, RESAMPLES, bootstrap_share
 from pneumonia.evaluation.operating_point import log_odds, positive_probability
@@ -31,9 +35,7 @@ if TYPE_CHECKING:
 
 _STEPS = 16
 _RANDOM_MASKS = 8
-# Of the side: enough that an opacity is gone, little enough that no edge appears where a mask ends. Of 0.02 to 0.2, and
-# of a constant gray, what parts heatmap and random masks best on held-out patients.
-_BLUR = 0.05
+_BASELINE_FILMS = 200  # of the NORMAL ones, evenly spread: more hardly change their mean
 _SEED = 0
 
 
@@ -45,20 +47,27 @@ def measure_faithfulness(
     `n` films; `deletion` and `insertion` have the mean area under the curve of the `heatmap` and of `random` masks,
     each in [0, 1]; `deletion_beats`, `insertion_beats` and `both_beat` are the shares of films for which the heatmap
     beats the mean of 8 random masks of the map's own coarseness, as `{"value", "low", "high"}`. `log_odds` has the same
-    of areas under the curves of the log-odds.
+    of areas under the curves of the log-odds. `baseline` is the probability of what stands in for pixels, the mean of
+    the split's NORMAL films: where that is high, the rest says little. Raises `DataError` without a NORMAL film.
     """
     from pneumonia.inference.predictor import Predictor
 
     predictor = Predictor(bundle, threads=1, engine=inputs.engine)
+    baseline = _baseline(predictor, root, inputs)
     called = np.flatnonzero(inputs.predictions == 1).tolist()
     areas = map_films(
-        lambda film: _areas(predictor, root / inputs.paths[film], film), called, "faithfulness" if progress else None
+        lambda film: _areas(predictor, root / inputs.paths[film], baseline, film),
+        called,
+        "faithfulness" if progress else None,
     )
+    point = bundle.operating_point
+    without = positive_probability(predictor.engine.run(baseline[None]).logits, point.temperature, point.offset)
     patients = [inputs.patients[film] for film in called]
     of_probability, of_log_odds = np.array(areas, dtype=np.float64).reshape(len(called), 2, 4).transpose(1, 0, 2)
     return {
         **faithfulness_figures(of_probability, patients, resamples),
         "log_odds": faithfulness_figures(of_log_odds, patients, resamples),
+        "baseline": float(without[0]),
     }
 
 
@@ -98,14 +107,28 @@ def headline(figures: dict[str, Any]) -> str:
     )
 
 
-def _areas(predictor: "Predictor", path: "Path", seed: int) -> Floats:
+def _baseline(predictor: "Predictor", root: "Path", inputs: EvaluationInput) -> "Pixels":
+    """The mean of NORMAL films at the network's size."""
+    normal = np.flatnonzero(inputs.labels == 0)
+    if not len(normal):
+        raise DataError(
+            f"The split {inputs.split!r} has no NORMAL film, whose mean --faithfulness masks films by; choose a split "
+            "that has both labels, or leave it out."
+        )
+    spread = normal[np.linspace(0, len(normal) - 1, min(len(normal), _BASELINE_FILMS)).round().astype(int)]
+    films = map_films(lambda film: predictor.read(root / inputs.paths[film]).pixels, spread.tolist())
+    mean: Pixels = np.rint(np.mean(films, axis=0)).astype(np.uint8)
+    return mean
+
+
+def _areas(predictor: "Predictor", path: "Path", baseline: "Pixels", seed: int) -> Floats:
     """(2, 4) of probability and log-odds: deletion by the heatmap and by random masks, then insertion."""
     pixels = predictor.read(path).pixels
     evidence = pneumonia_evidence(predictor.engine.run(pixels[None]).activation_map[0])
     generator = np.random.default_rng([_SEED, seed])
     others = (generator.standard_normal(evidence.shape, dtype=np.float32) for _ in range(_RANDOM_MASKS))
     maps: list[NDArray[np.float32]] = [evidence, *others]
-    images = np.stack([image for one in maps for image in _masked(pixels, one)])
+    images = np.stack([image for one in maps for image in _masked(pixels, one, baseline)])
     logits = run_in_batches(predictor.engine, images).logits
     point = predictor.bundle.operating_point
     of_images = np.stack([of(logits, point.temperature, point.offset) for of in (positive_probability, log_odds)])
@@ -115,12 +138,11 @@ def _areas(predictor: "Predictor", path: "Path", seed: int) -> Floats:
     return np.stack([by_heatmap, by_random], axis=2).reshape(2, 4)
 
 
-def _masked(pixels: "Pixels", heat: "NDArray[np.float32]") -> "Iterator[Pixels]":
-    """The film with more and more of its hottest pixels blurred, then the blur with more and more of them sharp."""
+def _masked(pixels: "Pixels", heat: "NDArray[np.float32]", baseline: "Pixels") -> "Iterator[Pixels]":
+    """The film with more and more of its hottest pixels taken away, then the baseline with more and more of them."""
     side = len(pixels)
-    blurred = np.asarray(Image.fromarray(pixels).filter(ImageFilter.GaussianBlur(_BLUR * side)))
     smooth = Image.fromarray(heat.astype(np.float32)).resize((side, side), Image.Resampling.BICUBIC)
     ranks = np.argsort(np.argsort(-np.asarray(smooth).ravel(), kind="stable")).reshape(side, side)
-    for first, second in ((pixels, blurred), (blurred, pixels)):
+    for first, second in ((pixels, baseline), (baseline, pixels)):
         for step in range(_STEPS + 1):
             yield np.where(ranks < step / _STEPS * side**2, second, first)

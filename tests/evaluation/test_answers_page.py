@@ -104,13 +104,14 @@ def test_what_heatmaps_are_worth_is_said_beside_random_masks():
     areas = {"deletion": {"heatmap": 0.2, "random": 0.6}, "insertion": {"heatmap": 0.9, "random": 0.7}}
     beats = {"deletion_beats": share(0.5), "insertion_beats": share(0.75), "both_beat": share(0.25)}
     beats["log_odds"] = {"both_beat": share(0.625)}
-    page = Page(answers_section({"faithfulness": {"n": 1234, **areas, **beats}}))
+    page = Page(answers_section({"faithfulness": {"n": 1234, **areas, **beats, "baseline": 0.0625}}))
     assert [cells[:3] for cells in page.rows[1:]] == [
         ["Deletion (smaller is better)", "0.200", "0.600"],
         ["Insertion (larger is better)", "0.900", "0.700"],
     ]
     assert [cells[3].split()[0] for cells in page.rows[1:]] == ["0.500", "0.750"]
     assert "1,234 films called PNEUMONIA" in page.text
+    assert "the mean NORMAL film (probability 0.062)" in page.text
     assert "which do not saturate, for 0.625" in page.text
 
 

@@ -15,6 +15,7 @@ from torch import nn
 
 from pneumonia.bundle import GRAPH, load_bundle
 from pneumonia.data.manifest import scan_tree
+from pneumonia.errors import DataError
 from pneumonia.evaluation.command import predict_split
 from pneumonia.evaluation.faithfulness import faithfulness_figures, headline, measure_faithfulness
 from pneumonia.evaluation.inputs import EvaluationInput
@@ -81,8 +82,9 @@ def test_of_a_bundle_the_films_that_are_called_pneumonia_are_measured(figures, i
 
 
 def test_its_figures_have_the_form_that_is_promised(figures):
-    assert set(figures) == {"n", "deletion", "insertion", *SHARES, "log_odds"}
-    assert set(figures["log_odds"]) == set(figures) - {"log_odds"}
+    assert set(figures) == {"n", "deletion", "insertion", *SHARES, "log_odds", "baseline"}
+    assert set(figures["log_odds"]) == set(figures) - {"log_odds", "baseline"}
+    assert 0 < figures["baseline"] < 1
     assert all(set(figures[name]) == {"value", "low", "high"} for name in SHARES)
     for name in ("deletion", "insertion"):
         assert set(figures[name]) == {"heatmap", "random"}
@@ -116,7 +118,7 @@ def test_where_no_film_is_called_pneumonia_nothing_is_measured(bundle_dir, tree,
 
 
 class BrightSpots(nn.Module):
-    """Calls a film PNEUMONIA for what is bright in it and lost when it is blurred; its map is exact, times `sign`."""
+    """Calls a film PNEUMONIA for what is bright in it and in no NORMAL film; its map is exact, times `sign`."""
 
     def __init__(self, sign):
         super().__init__()
@@ -139,17 +141,24 @@ def test_a_map_of_what_decides_beats_random_masks_and_its_opposite_does_not(bund
         pixels = np.full((64, 64), 60, np.uint8)
         pixels[8 + 10 * film :][:12, 20 + 5 * film :][:, :12] = 255
         Image.fromarray(pixels).save(tmp_path / f"{film}.png")
+    Image.fromarray(np.full((64, 64), 60, np.uint8)).save(tmp_path / "4.png")
     spotted = replace(
         inputs,
-        paths=[f"{film}.png" for film in range(4)],
-        labels=np.ones(4, dtype=np.int64),
-        probabilities=np.ones(4),
-        shared=np.zeros(4, dtype=bool),
-        patients=list("abcd"),
-        pathogens=[""] * 4,
+        paths=[f"{film}.png" for film in range(5)],
+        labels=np.array([1, 1, 1, 1, 0]),
+        probabilities=np.array([1.0, 1.0, 1.0, 1.0, 0.0]),
+        shared=np.zeros(5, dtype=bool),
+        patients=list("abcde"),
+        pathogens=[""] * 5,
         sizes=None,
         answers=None,
         digests=None,
     )
     figures = measure_faithfulness(bundle, tmp_path, spotted, resamples=20)
     assert {figures[name]["value"] for name in SHARES} == {share}
+    assert figures["baseline"] < 0.5
+
+
+def test_without_a_normal_film_there_is_nothing_to_mask_films_by(bundle_dir, tree, inputs):
+    with pytest.raises(DataError, match="no NORMAL film"):
+        measure_faithfulness(load_bundle(bundle_dir), tree, replace(inputs, labels=np.ones(len(inputs.labels), int)))
