@@ -44,7 +44,7 @@ REGISTRY ?= $(ARTIFACTS)/registry
 # The stages of dvc.yaml run `python`: that of the environment.
 DVC := PATH="$(abspath $(VENV))/bin:$$PATH" $(VENV)/bin/dvc
 
-.PHONY: help train test test-quick serve lint types format check-repo check-images promtool images-chroot docs lowest bench bench-serve bench-memory bench-page screenshots load abuse endurance reference documents study tune input-check bench-sites bench-engines wheel constraints clean
+.PHONY: help train test test-quick serve lint types format check-repo check-images promtool images-chroot docs lowest bench bench-serve bench-memory bench-page screenshots load abuse endurance reference documents study tune input-check bench-sites bench-heatmaps bench-engines wheel constraints clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -170,6 +170,9 @@ bench-sites: $(DEV_ENV) $(TREE) ## what films of another shape cost, and what re
 	$(VENV)/bin/python -m benchmarks.film_shape --data "$$(cat $(TREE))" --output docs/film-shape.json
 	$(VENV)/bin/python -m benchmarks.own_films $(ARTIFACTS)/reports/reference --output docs/own-films.json
 	$(MAKE) documents
+
+bench-heatmaps: $(DEV_ENV) $(TREE) ## what may stand in for pixels when heatmaps are measured, for docs
+	$(VENV)/bin/python -m benchmarks.stand_ins --data "$$(cat $(TREE))" --output docs/stand-ins.json
 
 input-check: $(DEV_ENV) $(TREE) ## the reference's input check on films, and on what is none
 	$(VENV)/bin/python -m benchmarks.input_check --bundle pneumonia/reference --data "$$(cat $(TREE))"

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from benchmarks import engines, film_shape, left_out, own_films
+from benchmarks import engines, film_shape, left_out, own_films, stand_ins
 from benchmarks.serving_table import serving_block
 from benchmarks.study import table
 from pneumonia.bundle import REFERENCE, Bundle, load_bundle
@@ -31,6 +31,7 @@ def blocks() -> dict[tuple[str, str], str]:
         ("docs/serving.md", "serving"): serving_block(_kept("serving")),
         ("docs/page.md", "page"): _page(_kept("page")),
         ("docs/evaluation.md", "own-films"): own_films.table(_kept("own-films")),
+        ("docs/evaluation.md", "stand-ins"): stand_ins.table(_kept("stand-ins")),
         ("docs/study.md", "study"): table(_kept("study")),
         ("docs/engines.md", "engines"): _engines(_kept("engines")),
     }

@@ -8,7 +8,7 @@ choice of a baseline: Sturmfels, Lundberg and Lee 2020, "Visualizing the Impact 
 probability near one hardly moves until most of a film is gone: the same is measured of its log-odds, which do.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -53,10 +53,16 @@ def measure_faithfulness(
     from pneumonia.inference.predictor import Predictor
 
     predictor = Predictor(bundle, threads=1, engine=inputs.engine)
-    baseline = _baseline(predictor, root, inputs)
+    normal = [root / path for path, label in zip(inputs.paths, inputs.labels, strict=True) if label == 0]
+    if not normal:
+        raise DataError(
+            f"The split {inputs.split!r} has no NORMAL film, whose mean --faithfulness masks films by; choose a split "
+            "that has both labels, or leave it out."
+        )
+    baseline = mean_film(predictor, normal)
     called = np.flatnonzero(inputs.predictions == 1).tolist()
     areas = map_films(
-        lambda film: _areas(predictor, root / inputs.paths[film], baseline, film),
+        lambda film: film_areas(predictor, root / inputs.paths[film], lambda _: baseline, film),
         called,
         "faithfulness" if progress else None,
     )
@@ -107,27 +113,25 @@ def headline(figures: dict[str, Any]) -> str:
     )
 
 
-def _baseline(predictor: "Predictor", root: "Path", inputs: EvaluationInput) -> "Pixels":
-    """The mean of NORMAL films at the network's size."""
-    normal = np.flatnonzero(inputs.labels == 0)
-    if not len(normal):
-        raise DataError(
-            f"The split {inputs.split!r} has no NORMAL film, whose mean --faithfulness masks films by; choose a split "
-            "that has both labels, or leave it out."
-        )
-    spread = normal[np.linspace(0, len(normal) - 1, min(len(normal), _BASELINE_FILMS)).round().astype(int)]
-    films = map_films(lambda film: predictor.read(root / inputs.paths[film]).pixels, spread.tolist())
+def mean_film(predictor: "Predictor", paths: "Sequence[Path]") -> "Pixels":
+    """The mean of films, of up to 200 that are spread evenly over them, at the network's size."""
+    spread = np.linspace(0, len(paths) - 1, min(len(paths), _BASELINE_FILMS)).round().astype(int)
+    films = map_films(lambda film: predictor.read(paths[film]).pixels, spread.tolist())
     mean: Pixels = np.rint(np.mean(films, axis=0)).astype(np.uint8)
     return mean
 
 
-def _areas(predictor: "Predictor", path: "Path", baseline: "Pixels", seed: int) -> Floats:
-    """(2, 4) of probability and log-odds: deletion by the heatmap and by random masks, then insertion."""
+def film_areas(predictor: "Predictor", path: "Path", stand_in: "Callable[[Pixels], Pixels]", seed: int) -> Floats:
+    """(2, 4) of probability and log-odds: deletion by the heatmap and by random masks, then insertion.
+
+    `stand_in` maps the film (side, side) to what is seen where it is masked.
+    """
     pixels = predictor.read(path).pixels
     evidence = pneumonia_evidence(predictor.engine.run(pixels[None]).activation_map[0])
     generator = np.random.default_rng([_SEED, seed])
     others = (generator.standard_normal(evidence.shape, dtype=np.float32) for _ in range(_RANDOM_MASKS))
     maps: list[NDArray[np.float32]] = [evidence, *others]
+    baseline = stand_in(pixels)
     images = np.stack([image for one in maps for image in _masked(pixels, one, baseline)])
     logits = run_in_batches(predictor.engine, images).logits
     point = predictor.bundle.operating_point
