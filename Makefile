@@ -173,6 +173,7 @@ bench-sites: $(DEV_ENV) $(TREE) ## what films of another shape cost, and what re
 
 bench-heatmaps: $(DEV_ENV) $(TREE) ## what may stand in for pixels when heatmaps are measured, for docs
 	$(VENV)/bin/python -m benchmarks.stand_ins --data "$$(cat $(TREE))" --output docs/stand-ins.json
+	$(MAKE) documents
 
 input-check: $(DEV_ENV) $(TREE) ## the reference's input check on films, and on what is none
 	$(VENV)/bin/python -m benchmarks.input_check --bundle pneumonia/reference --data "$$(cat $(TREE))"

@@ -21,7 +21,7 @@ from PIL import Image, ImageFilter
 from pneumonia.bundle import REFERENCE, load_bundle
 from pneumonia.data.manifest import scan_tree
 from pneumonia.data.splits import recorded_splits
-from pneumonia.errors import DataError
+from pneumonia.errors import ConfigError, DataError
 from pneumonia.evaluation.faithfulness import faithfulness_figures, film_areas, mean_film
 from pneumonia.evaluation.operating_point import log_odds
 from pneumonia.files import write_json
@@ -51,7 +51,9 @@ def _blurred(film: Pixels, part: float) -> Pixels:
 
 
 def measure(bundle_directory: Path, data: Path, every: int = 1) -> dict[str, Any]:
-    """The figures of each candidate. Raises `DataError` where no film is left, or no NORMAL one was held out."""
+    """The figures of each candidate. Raises `DataError` unless both labels were held out and a film is called so."""
+    if every < 1:
+        raise ConfigError(f"One film in {every} is none; give 1 or more.")
     bundle, manifest = load_bundle(bundle_directory), scan_tree(data)
     held_out = manifest.select(recorded_splits(manifest, bundle.provenance["data"]).validation)
     by_label: dict[str, list[Path]] = {"NORMAL": [], "PNEUMONIA": []}

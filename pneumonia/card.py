@@ -265,7 +265,7 @@ def robustness_table(robustness: Mapping[str, Any]) -> str:
 
 
 def _faithfulness(figures: Mapping[str, Any]) -> str:
-    if "baseline" not in figures:  # also where films were blurred, as before, which says little
+    if figures.get("baseline") is None:  # also where films were blurred, as before, which says little
         return ""
     return (
         "Replacing the hottest pixels first by the mean NORMAL film (probability "

@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks.stand_ins import measure, stand_ins, table
 from pneumonia.bundle import load_bundle
-from pneumonia.errors import DataError
+from pneumonia.errors import ConfigError, DataError
 
 
 def test_each_stand_in_is_a_film_of_the_same_size_and_the_first_is_the_mean() -> None:
@@ -25,6 +25,7 @@ def test_every_candidate_is_measured_on_held_out_films_that_are_called_pneumonia
     assert list(report["stand_ins"]) == list(stand_ins(np.zeros((2, 2), np.uint8)))
     assert all(0 <= row["log_odds"] <= 1 and 0 <= row["probability"] <= 1 for row in report["stand_ins"].values())
     assert f"`{load_bundle(bundle_dir).label}`, {report['n']} films of held-out patients" in table(report)
+    assert len({row["masked"] for row in report["stand_ins"].values()}) > 3
     assert f"| black | {report['stand_ins']['black']['masked']:+.1f} |" in table(report)
 
 
@@ -32,3 +33,5 @@ def test_without_a_film_nothing_is_measured(bundle_dir: Path, tree: Path, monkey
     monkeypatch.setattr("benchmarks.stand_ins.log_odds", lambda logits, *_: np.full(len(logits), -9.0))
     with pytest.raises(DataError, match="No held-out film is called"):
         measure(bundle_dir, tree)
+    with pytest.raises(ConfigError, match="give 1 or more"):
+        measure(bundle_dir, tree, every=0)

@@ -64,10 +64,10 @@ def main(arguments: list[str]) -> None:
         _check_recorded(bundle, manifest, options.split)
     inputs = predict_split(bundle, manifest, options.split, progress=True, engine=choice.name)
     report = build_report(inputs, resamples=options.resamples)
-    if options.robustness:
-        report["robustness"] = measure_robustness(bundle, manifest, inputs, options.resamples, progress=True)
     if options.faithfulness:
         report["faithfulness"] = measure_faithfulness(bundle, manifest.root, inputs, options.resamples, progress=True)
+    if options.robustness:
+        report["robustness"] = measure_robustness(bundle, manifest, inputs, options.resamples, progress=True)
     write_report(options.output, report, inputs)
     if options.log:
         log_evaluation(options.log, report)

@@ -2,10 +2,11 @@
 
 Petsiuk, Das and Saenko (2018), "RISE": take the film away pixel by pixel, the hottest first, and the probability should
 fall fast (a small area under its curve); bring it back in the same order, and it should rise fast. What stands in for
-pixels that are away has to be what the network does not take for disease, or there is nothing to fall: a blurred or
-blank film is called PNEUMONIA, with more confidence than the film. Here it is the mean of the split's NORMAL films (the
-choice of a baseline: Sturmfels, Lundberg and Lee 2020, "Visualizing the Impact of Feature Attribution Baselines"). A
-probability near one hardly moves until most of a film is gone: the same is measured of its log-odds, which do.
+pixels that are away has to be what the network does not take for disease, or there is nothing to fall: the reference
+calls a blurred or blank film PNEUMONIA with more confidence than the film (`benchmarks/stand_ins.py`). Here it is the
+mean of the split's NORMAL films (the choice of a baseline: Sturmfels, Lundberg and Lee 2020, "Visualizing the Impact of
+Feature Attribution Baselines"). A probability near one hardly moves until most of a film is gone: the same is measured
+of its log-odds, which do.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -48,11 +49,15 @@ def measure_faithfulness(
     each in [0, 1]; `deletion_beats`, `insertion_beats` and `both_beat` are the shares of films for which the heatmap
     beats the mean of 8 random masks of the map's own coarseness, as `{"value", "low", "high"}`. `log_odds` has the same
     of areas under the curves of the log-odds. `baseline` is the probability of what stands in for pixels, the mean of
-    the split's NORMAL films: where that is high, the rest says little. Raises `DataError` without a NORMAL film.
+    the split's NORMAL films: where that is high, the rest says little. Raises `DataError` where films are called
+    PNEUMONIA and none is NORMAL.
     """
     from pneumonia.inference.predictor import Predictor
 
     predictor = Predictor(bundle, threads=1, engine=inputs.engine)
+    called = np.flatnonzero(inputs.predictions == 1).tolist()
+    if not called:
+        return {**_figures([], [], resamples), "baseline": None}
     normal = [root / path for path, label in zip(inputs.paths, inputs.labels, strict=True) if label == 0]
     if not normal:
         raise DataError(
@@ -60,7 +65,6 @@ def measure_faithfulness(
             "that has both labels, or leave it out."
         )
     baseline = mean_film(predictor, normal)
-    called = np.flatnonzero(inputs.predictions == 1).tolist()
     areas = map_films(
         lambda film: film_areas(predictor, root / inputs.paths[film], lambda _: baseline, film),
         called,
@@ -69,11 +73,14 @@ def measure_faithfulness(
     point = bundle.operating_point
     without = positive_probability(predictor.engine.run(baseline[None]).logits, point.temperature, point.offset)
     patients = [inputs.patients[film] for film in called]
-    of_probability, of_log_odds = np.array(areas, dtype=np.float64).reshape(len(called), 2, 4).transpose(1, 0, 2)
+    return {**_figures(areas, patients, resamples), "baseline": float(without[0])}
+
+
+def _figures(areas: Sequence[Floats], patients: Sequence[str], resamples: int) -> dict[str, Any]:
+    of_probability, of_log_odds = np.array(areas, dtype=np.float64).reshape(len(areas), 2, 4).transpose(1, 0, 2)
     return {
         **faithfulness_figures(of_probability, patients, resamples),
         "log_odds": faithfulness_figures(of_log_odds, patients, resamples),
-        "baseline": float(without[0]),
     }
 
 

@@ -37,7 +37,8 @@ class RadiographAugmentation(nn.Module):
             Generalization", equation 5): what is sharp, blurred or bright is then no sign of a class.
         shade: largest exponent of a smooth field that brightens some regions and darkens others; 0 is none.
         keep: probability that an image stays as it is, but for `crop`. A network that never saw plain films in training
-            says other probabilities of them: its normalisation layers know only the statistics of augmented ones.
+            says other probabilities of them: its normalisation layers know only the statistics of augmented ones. Where
+            all are cut, whole films are new to it in shape alone.
     """
 
     def __init__(
@@ -84,8 +85,8 @@ class RadiographAugmentation(nn.Module):
         count, device = len(images), images.device
         ratio = (_signed(count, generator, device) * math.log(self.crop)).exp()
         width, height = ratio.clamp(max=1), ratio.reciprocal().clamp(max=1)
-        left, top = ((1 - side) * _signed(count, generator, device) for side in (width, height))
-        return _sample(images, (width, 0 * width), (0 * height, height), (left, top), "border")
+        middle_x, middle_y = ((1 - side) * _signed(count, generator, device) for side in (width, height))
+        return _sample(images, (width, 0 * width), (0 * height, height), (middle_x, middle_y), "border")
 
     def _tone(self, images: Tensor, generator: torch.Generator) -> Tensor:
         """Gamma, then contrast around mid-gray; clipped, as a detector or an export clips."""

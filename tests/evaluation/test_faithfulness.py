@@ -17,9 +17,16 @@ from pneumonia.bundle import GRAPH, load_bundle
 from pneumonia.data.manifest import scan_tree
 from pneumonia.errors import DataError
 from pneumonia.evaluation.command import predict_split
-from pneumonia.evaluation.faithfulness import faithfulness_figures, headline, measure_faithfulness
+from pneumonia.evaluation.faithfulness import (
+    faithfulness_figures,
+    film_areas,
+    headline,
+    mean_film,
+    measure_faithfulness,
+)
 from pneumonia.evaluation.inputs import EvaluationInput
 from pneumonia.export import export_graph
+from pneumonia.inference.predictor import Predictor
 from pneumonia.models.layers import PooledClassifier
 
 SHARES = ("deletion_beats", "insertion_beats", "both_beat")
@@ -114,7 +121,26 @@ def test_a_film_s_figures_do_not_depend_on_the_others(bundle_dir, tree, inputs, 
 
 def test_where_no_film_is_called_pneumonia_nothing_is_measured(bundle_dir, tree, inputs):
     none = replace(inputs, probabilities=np.zeros(len(inputs.labels)))
-    assert measure_faithfulness(load_bundle(bundle_dir), tree, none, resamples=20)["n"] == 0
+    figures = measure_faithfulness(load_bundle(bundle_dir), tree, none, resamples=20)
+    assert (figures["n"], figures["log_odds"]["n"], figures["baseline"]) == (0, 0, None)
+
+
+def test_the_mean_is_of_films_spread_evenly_over_all(bundle_dir, tmp_path, monkeypatch):
+    paths = [tmp_path / f"{level}.png" for level in (40, 50, 80)]
+    for path in paths:
+        Image.fromarray(np.full((64, 64), int(path.stem), np.uint8)).save(path)
+    predictor = Predictor(load_bundle(bundle_dir))
+    assert set(mean_film(predictor, paths[::2]).ravel().tolist()) == {60}
+    monkeypatch.setattr("pneumonia.evaluation.faithfulness._BASELINE_FILMS", 2)
+    assert set(mean_film(predictor, paths).ravel().tolist()) == {60}
+
+
+def test_a_film_that_gives_way_to_itself_has_the_areas_of_a_line(bundle_dir, tree, inputs):
+    predictor = Predictor(load_bundle(bundle_dir))
+    areas = film_areas(predictor, tree / inputs.paths[0], lambda film: film, 0)
+    assert areas == pytest.approx(np.repeat(areas[:, :1], 4, axis=1), abs=1e-5)
+    assert areas[0, 0] == pytest.approx(inputs.probabilities[0], abs=1e-4)
+    assert not np.allclose(film_areas(predictor, tree / inputs.paths[0], np.zeros_like, 0), areas, atol=1e-3)
 
 
 class BrightSpots(nn.Module):
