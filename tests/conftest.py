@@ -1,6 +1,7 @@
 """What the tests share: a small tree of films, a run trained on it, its bundle, and a server of that bundle."""
 
 import os
+import signal
 import subprocess
 import sys
 from collections import Counter
@@ -27,6 +28,9 @@ def pytest_configure() -> None:
     # Processes that tests start find the package, installed or not, and write nothing beyond what they are told.
     os.environ["PYTHONPATH"] = os.pathsep.join([str(PROJECT), *filter(None, [os.environ.get("PYTHONPATH")])])
     os.environ["WANDB_MODE"] = "offline"
+    # A script's job in the background begins with interrupts ignored, which processes inherit; tests send them some.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     # Networks this small gain nothing from threads, and on a busy machine wait for each other a hundred times as long.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     settings.register_profile("project", deadline=None, max_examples=50)  # a busy machine is no failure
