@@ -20,8 +20,8 @@ from PIL import Image, ImageFilter
 
 from pneumonia.bundle import REFERENCE, load_bundle
 from pneumonia.data.manifest import scan_tree
-from pneumonia.data.splits import recorded_splits
 from pneumonia.errors import ConfigError, DataError
+from pneumonia.evaluation.command import predict_split
 from pneumonia.evaluation.faithfulness import faithfulness_figures, film_areas, mean_film
 from pneumonia.evaluation.operating_point import log_odds
 from pneumonia.files import write_json
@@ -55,38 +55,35 @@ def measure(bundle_directory: Path, data: Path, every: int = 1) -> dict[str, Any
     if every < 1:
         raise ConfigError(f"One film in {every} is none; give 1 or more.")
     bundle, manifest = load_bundle(bundle_directory), scan_tree(data)
-    held_out = manifest.select(recorded_splits(manifest, bundle.provenance["data"]).validation)
-    by_label: dict[str, list[Path]] = {"NORMAL": [], "PNEUMONIA": []}
-    for path, row in zip(held_out.paths(), held_out.rows, strict=True):
-        by_label[row.label].append(path)
-    predictor, point = Predictor(bundle, threads=1), bundle.operating_point
-
-    def odds(films: Pixels) -> NDArray[np.float64]:
-        return log_odds(run_in_batches(predictor.engine, films).logits, point.temperature, point.offset)
-
-    chosen = by_label["PNEUMONIA"][::every]
-    if not by_label["NORMAL"] or not chosen:
+    inputs = predict_split(bundle, manifest, "validation", progress=True)
+    paths = [manifest.root / path for path in inputs.paths]
+    normal = [path for path, label in zip(paths, inputs.labels, strict=True) if label == 0]
+    chosen = np.flatnonzero(inputs.labels == 1)[::every]
+    if not normal or not len(chosen):
         raise DataError("Both labels have to be held out of the bundle's training.")
-    films = np.stack(map_films(lambda path: predictor.read(path).pixels, chosen))
-    plain = odds(films)
-    called = np.flatnonzero(plain >= np.log(point.threshold / (1 - point.threshold)))
+    called = np.flatnonzero(inputs.predictions[chosen])
     if not len(called):
         raise DataError("No held-out film is called PNEUMONIA; nothing can be measured.")
+    predictor, point = Predictor(bundle, threads=1), bundle.operating_point
+    films = np.stack(map_films(lambda film: predictor.read(paths[chosen[film]]).pixels, called.tolist()))
+
+    def odds(images: Pixels) -> NDArray[np.float64]:
+        return log_odds(run_in_batches(predictor.engine, images).logits, point.temperature, point.offset)
 
     def areas_of(stand_in: StandIn, film: int) -> NDArray[np.float64]:
-        return film_areas(predictor, chosen[film], stand_in, film)
+        return film_areas(predictor, paths[chosen[film]], stand_in, film)
 
     rows = {}
-    for name, stand_in in stand_ins(mean_film(predictor, by_label["NORMAL"])).items():
+    for name, stand_in in stand_ins(mean_film(predictor, normal)).items():
         areas = np.stack(map_films(partial(areas_of, stand_in), called.tolist(), name))
         names = [str(film) for film in called]
         of_probability, of_log_odds = (faithfulness_figures(areas[:, part], names, 1)["both_beat"] for part in (0, 1))
         rows[name] = {
-            "masked": float(odds(np.stack([stand_in(film) for film in films[called]])).mean()),
+            "masked": float(odds(np.stack([stand_in(film) for film in films])).mean()),
             "log_odds": of_log_odds["value"],
             "probability": of_probability["value"],
         }
-    return {"bundle": bundle.label, "n": len(called), "plain": float(plain[called].mean()), "stand_ins": rows}
+    return {"bundle": bundle.label, "n": len(called), "plain": float(odds(films).mean()), "stand_ins": rows}
 
 
 def table(report: dict[str, Any]) -> str:

@@ -1,5 +1,6 @@
 """What `benchmarks.stand_ins` tries and counts, on a real bundle and tree."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,9 @@ import pytest
 
 from benchmarks.stand_ins import measure, stand_ins, table
 from pneumonia.bundle import load_bundle
+from pneumonia.data.manifest import scan_tree
 from pneumonia.errors import ConfigError, DataError
+from pneumonia.evaluation.command import predict_split
 
 
 def test_each_stand_in_is_a_film_of_the_same_size_and_the_first_is_the_mean() -> None:
@@ -30,7 +33,8 @@ def test_every_candidate_is_measured_on_held_out_films_that_are_called_pneumonia
 
 
 def test_without_a_film_nothing_is_measured(bundle_dir: Path, tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("benchmarks.stand_ins.log_odds", lambda logits, *_: np.full(len(logits), -9.0))
+    none_is_called = replace(predict_split(load_bundle(bundle_dir), scan_tree(tree), "validation"), threshold=1.1)
+    monkeypatch.setattr("benchmarks.stand_ins.predict_split", lambda *_, **__: none_is_called)
     with pytest.raises(DataError, match="No held-out film is called"):
         measure(bundle_dir, tree)
     with pytest.raises(ConfigError, match="give 1 or more"):
