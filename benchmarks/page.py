@@ -19,7 +19,7 @@ import psutil
 from playwright import async_api
 
 from benchmarks.page_process import BROWSER_ARGUMENTS, api_and_page, browser_path, films
-from benchmarks.server_process import PROJECT
+from benchmarks.server_process import PROJECT, processor_time
 from pneumonia.bundle import REFERENCE, load_bundle
 from pneumonia.files import write_json
 
@@ -89,7 +89,7 @@ async def _measure(url: str, options: argparse.Namespace) -> dict[str, Any]:
 def _servers_cpu() -> float:
     """CPU seconds of page and API so far: of this process's offspring, the browser and its driver are no Python."""
     offspring = [each for each in psutil.Process().children(recursive=True) if each.name().startswith("python")]
-    return sum(sum(each.cpu_times()[:2]) for each in offspring)
+    return sum(processor_time(each) for each in offspring)
 
 
 async def _answer(tab: async_api.Page, film: Path, polling: "float | Literal['raf']" = "raf") -> float:

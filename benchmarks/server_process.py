@@ -117,6 +117,12 @@ def wait_until_ready(process: "subprocess.Popen[bytes]", url: str, seconds: floa
     raise RuntimeError(f"The server did not become ready:\n{log.read_text(errors='replace')[-3000:]}")
 
 
+def processor_time(process: psutil.Process) -> float:
+    """Of user and system so far, seconds."""
+    times = process.cpu_times()
+    return float(times.user + times.system)
+
+
 def _end(process: "subprocess.Popen[bytes]") -> None:
     if process.poll() is not None:
         return
@@ -135,11 +141,10 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
 def _use(process: psutil.Process, leader: int) -> ProcessUse:
     rollup = Path(f"/proc/{process.pid}/smaps_rollup").read_text(encoding="ascii")
     kibibytes = {line.split(":")[0]: int(line.split()[1]) for line in rollup.splitlines()[1:]}
-    times = process.cpu_times()
     return ProcessUse(
         process.pid,
         _role(process, leader),
-        times.user + times.system,
+        processor_time(process),
         kibibytes["Rss"] * 1024 / _MEBIBYTE,
         kibibytes["Pss"] * 1024 / _MEBIBYTE,
     )

@@ -19,6 +19,7 @@ import psutil
 import pytest
 from PIL import Image
 
+from benchmarks.server_process import processor_time
 from pneumonia.serving.schema import ErrorBody
 from tests.serving.test_limits import PART, connected, head
 
@@ -82,12 +83,6 @@ def held_at_work(
         at_work.resume()
         assert answer.result().status_code == 200
     pytest.fail("No film was caught with a worker.")
-
-
-def processor_time(process: psutil.Process) -> float:
-    """Of user and system, seconds."""
-    user, system = process.cpu_times()[:2]
-    return user + system
 
 
 def is_at_work(server: "Running") -> bool:
